@@ -1,0 +1,49 @@
+# Everything runs in a virtual environment of its own; `make help` lists the targets.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint format bench clean-environment
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## Make the virtual environment and install tlkit in it
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	  || { echo "tlkit needs Python 3.11, 3.12 or 3.13 (TensorFlow has no other releases). Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt install python3-venv"; exit 2; }
+	@echo "Installing into $(VENV): about 0.7 GB to download, 2.5 GB on disk, 1 to 5 minutes, once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Fine-tune on scikit-learn's digits, end to end: about a minute after the installation
+	@$(BIN)/tlkit clean runs/demo --yes >/dev/null 2>&1 || true
+	@$(BIN)/tlkit demo $(ARGS)
+
+test: lint  ## All fast tests, lint and types
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-slow: $(STAMP)  ## The long checks: all backbones and more
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(STAMP)  ## Style, imports and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Put the code into the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Print the measured figures of this machine
+	$(BIN)/python benchmarks/first_light.py
+
+clean-environment:  ## Remove the virtual environment
+	rm -rf $(VENV)

@@ -1,0 +1,66 @@
+"""tlkit: transfer learning with Keras, from a folder of images to a model its owner can trust.
+
+Names are resolved when first used: importing tlkit loads no Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tlkit.errors import InputError
+from tlkit.version import __version__
+
+if TYPE_CHECKING:
+    from tlkit import data
+    from tlkit.backbones.registry import Backbone, get_backbone, list_backbones, register_backbone
+    from tlkit.classifier import build_classifier
+    from tlkit.evaluation import evaluate_probabilities
+    from tlkit.predict import load_imagenet, load_run, predict
+    from tlkit.strategies import Phase
+    from tlkit.training import evaluate, fine_tune
+
+_HOMES = {
+    "Backbone": "tlkit.backbones.registry",
+    "get_backbone": "tlkit.backbones.registry",
+    "list_backbones": "tlkit.backbones.registry",
+    "register_backbone": "tlkit.backbones.registry",
+    "build_classifier": "tlkit.classifier",
+    "evaluate": "tlkit.training",
+    "evaluate_probabilities": "tlkit.evaluation",
+    "fine_tune": "tlkit.training",
+    "load_imagenet": "tlkit.predict",
+    "load_run": "tlkit.predict",
+    "predict": "tlkit.predict",
+    "Phase": "tlkit.strategies",
+}
+
+__all__ = [
+    "Backbone",
+    "InputError",
+    "Phase",
+    "__version__",
+    "build_classifier",
+    "data",
+    "evaluate",
+    "evaluate_probabilities",
+    "fine_tune",
+    "get_backbone",
+    "list_backbones",
+    "load_imagenet",
+    "load_run",
+    "predict",
+    "register_backbone",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "data":
+        return importlib.import_module("tlkit.data")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tlkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

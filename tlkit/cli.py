@@ -1,0 +1,224 @@
+"""The command line: each verb parses, makes a configuration, makes one call and prints."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tlkit import console
+from tlkit.backend import start_keras
+from tlkit.config import Option, load_config, options
+from tlkit.errors import InputError
+from tlkit.version import __version__
+
+DONE, BUG, MISTAKE, FINDINGS, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Transfer learning with Keras: from a folder of images to a model its owner can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tlkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def run_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Gives a verb every option of a run, as config.py defines them, plus `--config`.
+
+    The verb is called with the TOML file and a dict of the options given on the command line, as text: config.py
+    converts and checks, so that several mistakes are told at once.
+    """
+
+    def command(config: Path | None = None, **given: Any) -> None:
+        verb(config, given)
+
+    file = Annotated[Path | None, typer.Option("--config", help="TOML file with these options.", metavar="FILE")]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("config", keyword, default=None, annotation=file)]
+    parameters += [_parameter(option, keyword) for option in options()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    return command
+
+
+def _parameter(option: Option, kind: Any) -> inspect.Parameter:
+    metavar = {int: "INTEGER", float: "NUMBER", str: "TEXT"}[option.type]
+    default = "" if option.default in (None, "") else f" [default: {option.default}]"
+    declared = typer.Option(option.flag, help=option.rule.help + default, metavar=metavar, show_default=False)
+    return inspect.Parameter(option.name, kind, default=None, annotation=Annotated[str | None, declared])
+
+
+@app.command()
+@run_options
+def finetune(config: Path | None, given: dict[str, Any]) -> None:
+    """Fine-tune a network on a folder of images: tlkit finetune --backbone resnet50 --data ./images"""
+    from tlkit.workflow import finetune as run_finetune
+
+    run_finetune(load_config(config, given))
+
+
+DEMO = {"data": "builtin:digits", "backbone": "efficientnet_lite0", "image_size": "96", "output": "runs/demo"}
+
+
+@app.command()
+@run_options
+def demo(config: Path | None, given: dict[str, Any]) -> None:
+    """Run finetune on data and weights that came with the installation; any option can be changed."""
+    from tlkit.workflow import finetune as run_finetune
+
+    run_finetune(load_config(config, DEMO | {name: value for name, value in given.items() if value is not None}))
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(help="Run folder; left out with --imagenet.", metavar="[RUN]")],
+    paths: Annotated[list[str] | None, typer.Argument(help="Pictures and folders of pictures.")] = None,
+    imagenet: Annotated[str | None, typer.Option(help="Predict ImageNet classes with this backbone.")] = None,
+    weights: Annotated[str, typer.Option(help="With --imagenet: imagenet or a weights file.")] = "imagenet",
+    output_format: Annotated[str, typer.Option("--format", help="table, csv or jsonl.")] = "table",
+    top: Annotated[int, typer.Option(help="How many classes to tell for each picture.")] = 3,
+) -> None:
+    """Predict the classes of pictures: tlkit predict runs/demo picture.jpg folder/"""
+    from tlkit import listing
+
+    listing.require_format(output_format)
+    with console.quiet_step("Loading the model"):
+        start_keras()
+        from tlkit.predict import expand, load_imagenet, load_run
+        from tlkit.predict import predict as predict_paths
+
+        named = [*([run] if imagenet else []), *(paths or [])]
+        expand(named)
+        classifier = load_imagenet(imagenet, weights) if imagenet else load_run(run)
+    listing.print_predictions(predict_paths(classifier, named, top=top), output_format, top)
+
+
+@app.command()
+def backbones(
+    pattern: Annotated[str, typer.Argument(help="Only names that match, such as 'resnet*'.")] = "*",
+) -> None:
+    """List the networks to start from, with their facts."""
+    from tlkit import listing
+
+    listing.print_backbones(pattern)
+
+
+@app.command()
+def check(
+    data: Annotated[str, typer.Argument(help="Folder, table, archive or named set, as finetune --data takes it.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the audit as JSON.", metavar="FILE")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write the audit as a page.", metavar="FILE")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 3 where something was found.")] = False,
+    max_pixels: Annotated[int | None, typer.Option(help="Refuse pictures of more pixels than this.")] = None,
+) -> int:
+    """Look at every picture of a data set and tell what is wrong with it, before a minute is spent on training."""
+    from tlkit.checking import check_data
+
+    return FINDINGS if check_data(data, json_file, html_file, max_pixels) and strict else DONE
+
+
+cache_app = typer.Typer(help="The cache of decoded pictures and converted weights.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+
+@cache_app.command("ls")
+def cache_ls() -> None:
+    """List what the cache holds."""
+    from tlkit import listing
+
+    listing.print_cache()
+
+
+@cache_app.command("clear")
+def cache_clear(
+    kind: Annotated[str | None, typer.Argument(help="Only entries of this kind, as `tlkit cache ls` names it.")] = None,
+) -> None:
+    """Remove all entries that no running process uses."""
+    from tlkit import cache
+
+    removed = cache.clear(kind)
+    console.say(f"Removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 1e6:,.1f} MB.")
+
+
+@cache_app.command("path")
+def cache_path() -> None:
+    """Print the cache's folder."""
+    from tlkit.cache import cache_folder
+
+    typer.echo(cache_folder())
+
+
+@app.command()
+def clean(
+    run: Annotated[Path, typer.Argument(help="Run folder to delete.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a run folder, after making sure that it is one."""
+    from tlkit.run import remove, require_run
+
+    require_run(run)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError(f"Expected a confirmation. Received no terminal to ask on. Use: tlkit clean {run} --yes")
+        typer.confirm(f"Delete {run} and the model in it?", abort=True)
+    console.say(f"Deleted {run} ({remove(run) / 1e6:.1f} MB).")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        0 done; 3 done, with findings; 2 the user's mistake, told in one line; 1 a bug of ours; 130 interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=arguments, prog_name="tlkit", standalone_mode=False)
+    except InputError as error:
+        return _mistake(error, arguments)
+    except typer.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        console.fail("Interrupted.")
+        return INTERRUPTED
+    except Exception as error:
+        return _unexpected(error, arguments)
+    return code if isinstance(code, int) else DONE
+
+
+def _mistake(error: InputError, arguments: list[str]) -> int:
+    if "--debug" in arguments:
+        raise error
+    console.fail(str(error))
+    return MISTAKE
+
+
+def _unexpected(error: Exception, arguments: list[str]) -> int:
+    format_message = getattr(error, "format_message", None)
+    if format_message is not None:  # The parser's own errors: an unknown option, a missing argument.
+        console.fail(format_message())
+        return MISTAKE
+    if "--debug" in arguments:
+        raise error
+    console.fail(f"Unexpected {type(error).__name__}: {error}. This is a bug of tlkit; --debug shows the traceback.")
+    return BUG

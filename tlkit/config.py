@@ -1,0 +1,252 @@
+"""The options of a run, each defined once; the command line and the TOML files derive from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+from tlkit.errors import InputError, unknown_name
+
+STRATEGIES = ("frozen",)
+GEOMETRIES = ("crop", "pad", "squash")
+POOLINGS = ("avg", "max", "both")
+PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must satisfy, and the sentence that explains it to a person."""
+
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: float = -math.inf
+    below: float = math.inf
+    above: float = -math.inf
+
+    def problem(self, name: str, value: Any) -> str | None:
+        """Returns what is wrong with `value`, or None."""
+        if self.choices and value not in self.choices:
+            return str(unknown_name(name, str(value), self.choices))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._range_problem(name, value)
+        return None
+
+    def _range_problem(self, name: str, value: float) -> str | None:
+        if math.isfinite(value) and value >= self.minimum and value > self.above and value < self.below:
+            return None
+        bounds = [f"at least {self.minimum:g}"] if self.minimum > -math.inf else []
+        bounds += [f"greater than {self.above:g}"] if self.above > -math.inf else []
+        bounds += [f"less than {self.below:g}"] if self.below < math.inf else []
+        return f"Expected {name} to be {' and '.join(bounds) or 'a finite number'}. Received: {value:g}."
+
+
+def option(default: Any, help: str, **rule: Any) -> Any:
+    """Declares one option: its default, its help text and the rule that its values obey."""
+    return field(default=default, metadata={"rule": Rule(help, **rule)})
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from and how they are divided."""
+
+    data: str = option("", "Folder with one subfolder a class, or a built-in set such as builtin:digits.")
+    validation: float = option(0.15, "Share of the images kept for choosing (validation).", above=0, below=1)
+    test: float = option(0.15, "Share of the images kept for the final estimate (test).", minimum=0, below=1)
+    geometry: str = option("crop", "How a picture becomes square: crop, pad or squash.", choices=GEOMETRIES)
+    store_scale: float = option(1.0, "Side of the stored images over image_size: room for crops.", minimum=1, below=4)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network, which weights, which input size."""
+
+    backbone: str = option(
+        "efficientnet_lite0", "Network to start from (`tlkit backbones` lists them) or a .keras file."
+    )
+    weights: str = option("imagenet", "imagenet, none, or a file (.weights.h5, .h5, .keras).")
+    image_size: int | None = option(
+        None, "Side of the square input in pixels [default: the backbone's own].", minimum=1
+    )
+    preprocessing: str | None = option(
+        None,
+        "What a .keras file wants done to raw pixels: inside, tf, torch, caffe, lite or unit.",
+        choices=PREPROCESSING,
+    )
+    pooling: str = option("avg", "Pooling over the last feature map: avg, max or both.", choices=POOLINGS)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained."""
+
+    strategy: str = option("frozen", "How much of the network is trained: frozen.", choices=STRATEGIES)
+    epochs: int = option(0, "Epochs of gradient training of the head after its convex fit.", minimum=0)
+    batch_size: int = option(32, "Images in a step.", minimum=1)
+    learning_rate: float = option(1e-3, "Peak learning rate of gradient training.", above=0)
+    seed: int = option(0, "Seed of the split, the shuffling and the initial weights.", minimum=0, below=2**31)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where the results go."""
+
+    output: str | None = option(None, "Run folder [default: runs/DATE-TIME-BACKBONE-STRATEGY].")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run. Each section is a table of the TOML file."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+class ConfigError(InputError):
+    """One or more options cannot be used; `problems` holds one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option as the command line and the TOML reader see it."""
+
+    section: str
+    name: str
+    type: type
+    default: Any
+    rule: Rule
+
+    @property
+    def flag(self) -> str:
+        """The option's spelling on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+def options() -> tuple[Option, ...]:
+    """Returns every option of a run in the order in which they are told to people."""
+    found = []
+    sections = typing.get_type_hints(Config)
+    for section in fields(Config):
+        hints = typing.get_type_hints(sections[section.name])
+        for item in fields(sections[section.name]):
+            kind = _plain_type(hints[item.name])
+            found.append(Option(section.name, item.name, kind, item.default, item.metadata["rule"]))
+    return tuple(found)
+
+
+def _plain_type(hint: Any) -> type:
+    """Returns `int` for both `int` and `int | None`."""
+    if isinstance(hint, UnionType):
+        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    return hint
+
+
+def load_config(file: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Reads a run's options from a TOML file and from the command line, which wins.
+
+    Args:
+        file: A TOML file with the tables `data`, `model`, `training` and `run`, or None.
+        overrides: Values by option name, as text or already typed; None means not given.
+
+    Returns:
+        The validated configuration.
+
+    Raises:
+        ConfigError: With every problem found, not only the first.
+    """
+    problems: list[str] = []
+    values = _read_toml(Path(file), problems) if file is not None else {}
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    known = {option.name: option for option in options()}
+    typed: dict[str, dict[str, Any]] = {option.section: {} for option in known.values()}
+    for name, value in (values | given).items():
+        converted, problem = _convert(known[name], value)
+        if problem:
+            problems.append(problem)
+        elif converted is not None:
+            typed[known[name].section][name] = converted
+    config = config_from_dict(typed) if not problems else Config()
+    problems += _joint_problems(config) if not problems else []
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def config_from_dict(tables: Mapping[str, Mapping[str, Any]]) -> Config:
+    """Makes a configuration of tables of typed values; options not named keep their defaults."""
+    sections = typing.get_type_hints(Config)
+    return Config(**{name: sections[name](**tables.get(name, {})) for name in sections})
+
+
+def config_to_toml(config: Config) -> str:
+    """Returns the configuration as TOML; options that are None are left out."""
+    import tomli_w
+
+    tables = dataclasses.asdict(config)
+    return tomli_w.dumps({name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items()})
+
+
+def _read_toml(path: Path, problems: list[str]) -> dict[str, Any]:
+    """Returns the values by option name; what is wrong with the file goes to `problems`."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"Expected a readable TOML file. Received: --config {path} ({_reason(error)}).")
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"Expected valid TOML in {path}: {error}.")
+        return {}
+    sections = {option.section for option in options()}
+    values: dict[str, Any] = {}
+    for section, table in tables.items():
+        if section not in sections or not isinstance(table, dict):
+            problems.append(f"{path}: {unknown_name('table', section, sorted(sections))}")
+            continue
+        names = [option.name for option in options() if option.section == section]
+        problems += [f"{path}: {unknown_name(f'option in [{section}]', n, names)}" for n in table if n not in names]
+        values |= {name: value for name, value in table.items() if name in names}
+    return values
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "not UTF-8 text"
+
+
+def _convert(option: Option, value: Any) -> tuple[Any, str | None]:
+    """Returns the typed value, or what is wrong with it."""
+    words = {int: "a whole number", float: "a number", str: "text"}
+    if isinstance(value, str) and option.type is not str:
+        try:
+            value = option.type(value)
+        except ValueError:
+            return None, f"Expected {option.name} to be {words[option.type]}. Received: {value!r}."
+    if option.type is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not option.type:
+        return None, f"Expected {option.name} to be {words[option.type]}. Received: {value!r}."
+    return value, option.rule.problem(option.name, value)
+
+
+def _joint_problems(config: Config) -> list[str]:
+    """Returns what is wrong with options taken together."""
+    problems = []
+    if not config.data.data:
+        problems.append("Expected a data source. Received none. Name a folder of images: --data ./images")
+    held_back = config.data.validation + config.data.test
+    if held_back >= 1:
+        problems.append(
+            f"Expected validation + test to leave images for training. Received: {held_back:g} of them all."
+        )
+    return problems

@@ -1,0 +1,52 @@
+"""Images: where they come from, whether they can be trusted, how they are divided and fed. Names resolve when used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlkit.data.archives import from_archive
+    from tlkit.data.arrays import builtin, from_arrays
+    from tlkit.data.auditing import Audit, audit, check
+    from tlkit.data.examine import Facts
+    from tlkit.data.findings import Finding
+    from tlkit.data.folders import from_directory
+    from tlkit.data.loader import ImageDataset, as_numpy, as_tf_dataset, load
+    from tlkit.data.manifest import Manifest, Source
+    from tlkit.data.scanning import scan
+    from tlkit.data.sources import from_idx, from_npz, from_spec, from_tfds
+    from tlkit.data.store import Store, open_store
+    from tlkit.data.tables import from_dataframe, from_table
+    from tlkit.data.transform import Transform, make_transform
+
+_HOMES = {
+    "archives": ("from_archive",),
+    "arrays": ("builtin", "from_arrays", "from_npz"),
+    "auditing": ("Audit", "audit", "check"),
+    "examine": ("Facts",),
+    "findings": ("Finding",),
+    "folders": ("from_directory",),
+    "idx": ("from_idx",),
+    "loader": ("ImageDataset", "as_numpy", "as_tf_dataset", "load"),
+    "manifest": ("Manifest", "Source"),
+    "scanning": ("scan",),
+    "sources": ("from_spec",),
+    "store": ("Store", "open_store"),
+    "tables": ("from_dataframe", "from_table"),
+    "tfds": ("from_tfds",),
+    "transform": ("Transform", "make_transform"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"tlkit.data.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module 'tlkit.data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,82 @@
+"""Looking at every item without packing any: what `tlkit check` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import pandas as pd
+
+from tlkit.data.decode import MAX_PIXELS
+from tlkit.data.examine import FINGERPRINT_SIDE, Facts, examine, facts_table
+from tlkit.data.manifest import Manifest, Source
+from tlkit.errors import InputError
+
+ITEMS_A_TASK = 16  # Enough to make the hand-over between threads cheap, few enough to keep progress smooth.
+
+
+def scan(
+    manifest: Manifest,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+) -> pd.DataFrame:
+    """Reads, decodes and fingerprints every item, in as many threads as there are cores.
+
+    Few images are in memory at a time; what is kept of each takes some 2 KB.
+
+    Args:
+        manifest: What to look at.
+        on_progress: Called with (items done, items in all).
+        max_pixels: See `decode`.
+
+    Returns:
+        One row an item in the manifest's order, columns as the fields of `Facts`.
+    """
+    items = manifest.items["item"].tolist()
+    facts: list[Facts] = [Facts("")] * len(items)
+
+    def look(rows: range) -> int:
+        for row in rows:
+            facts[row] = examine_item(manifest.source, items[row], max_pixels=max_pixels)
+        return len(rows)
+
+    done = 0
+    for number in _in_threads(look, len(items)):
+        done += number
+        if on_progress is not None:
+            on_progress(done, len(items))
+    return facts_table(facts)
+
+
+def examine_item(source: Source, item: str, *, max_pixels: int | None = MAX_PIXELS) -> Facts:
+    """Reads and examines one item; what cannot be read gets the status `unreadable`."""
+    try:
+        data = source.read(item)
+    except (OSError, InputError) as error:
+        return Facts("", "unreadable", read_problem(error))
+    return examine(data, smallest_side=FINGERPRINT_SIDE, max_pixels=max_pixels)[0]
+
+
+def read_problem(error: Exception) -> str:
+    """Puts an error of reading into one line without the path, which stands beside it anyway."""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"Cannot be read: {' '.join(str(reason).split())}."
+
+
+def _in_threads(work: Callable[[range], int], number: int) -> Iterator[int]:
+    workers = os.cpu_count() or 1
+    running: set[Future[int]] = set()
+    with ThreadPoolExecutor(workers) as executor:
+        try:
+            for start in range(0, number, ITEMS_A_TASK):
+                running.add(executor.submit(work, range(start, min(start + ITEMS_A_TASK, number))))
+                if len(running) > 2 * workers:
+                    finished, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in finished)
+            while running:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in finished)
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)

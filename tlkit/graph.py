@@ -1,0 +1,153 @@
+"""A functional model as a graph: where it can be cut, how it is cut, what of it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from tlkit.errors import InputError, unknown_name
+
+FEATURES = "pooled_features"  # What our own classifiers call the layer that the head reads.
+POOLING_LAYERS = (
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalAveragePooling3D,
+    keras.layers.GlobalMaxPooling1D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.GlobalMaxPooling3D,
+    keras.layers.Flatten,
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many layers hold weights and how many parameters there are, in all and trainable."""
+
+    layers: int
+    trainable_layers: int
+    parameters: int
+    trainable_parameters: int
+
+
+def trainable_counts(model: keras.Model) -> Counts:
+    """Counts the layers with weights and the parameters of `model`, and those that train."""
+    weighted = [layer for layer in model.layers if layer.weights]
+    return Counts(
+        layers=len(weighted),
+        trainable_layers=sum(bool(layer.trainable_weights) for layer in weighted),
+        parameters=_size(model.weights),
+        trainable_parameters=_size(model.trainable_weights),
+    )
+
+
+def _size(weights: list) -> int:
+    return sum(int(keras.ops.size(weight)) for weight in weights)
+
+
+def require_functional(model: keras.Model) -> None:
+    """Raises InputError where `model` is not a functional model with one input and one output."""
+    if not isinstance(model, keras.models.Sequential) and not hasattr(model, "_nodes"):
+        raise InputError(
+            "Expected a functional or Sequential keras.Model, whose layers can be told apart. "
+            f"Received: {type(model).__name__}, a subclassed model. Build it with keras.Model(inputs, outputs)."
+        )
+    for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
+        if len(tensors) != 1:
+            raise InputError(f"Expected a model with one {kind}. Received: {model.name} with {len(tensors)} {kind}s.")
+
+
+def cut_points(model: keras.Model) -> list[str]:
+    """Names the layers whose single output is all that the rest of the model needs.
+
+    The model can be split exactly after each of them. Order is that of computation.
+    """
+    layers = model.layers
+    position = {id(layer): index for index, layer in enumerate(layers)}
+    last_use = dict(position)  # The index of the last layer that reads a layer's output.
+    for index, layer in enumerate(layers):
+        for source in _inbound_layers(layer, position):
+            last_use[id(source)] = max(last_use[id(source)], index)
+    cuts = []
+    furthest = 0  # The last use of anything computed before the layer at hand.
+    for index, layer in enumerate(layers[:-1]):
+        if furthest <= index and isinstance(layer.output, keras.KerasTensor) and index > 0:
+            cuts.append(layer.name)
+        furthest = max(furthest, last_use[id(layer)])
+    return cuts
+
+
+def _inbound_layers(layer: keras.Layer, known: dict[int, int]) -> list[keras.Layer]:
+    """Returns the layers of this model that `layer` reads from."""
+    sources = []
+    for node in layer._inbound_nodes:
+        for tensor in node.input_tensors:
+            source = tensor._keras_history.operation
+            if id(source) in known and known[id(source)] < known[id(layer)]:
+                sources.append(source)
+    return sources
+
+
+def feature_layer(model: keras.Model) -> str:
+    """Names the layer whose output the head reads: the last global pooling or flattening.
+
+    Raises:
+        InputError: The model has no such layer.
+    """
+    if any(layer.name == FEATURES for layer in model.layers):
+        return FEATURES
+    for layer in reversed(model.layers):
+        if isinstance(layer, POOLING_LAYERS):
+            return layer.name
+    raise InputError(
+        f"Expected a model with a global pooling or Flatten layer before its head. Received: {model.name}, "
+        "which has none. Add keras.layers.GlobalAveragePooling2D() before the Dense layer."
+    )
+
+
+def split_model(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:
+    """Splits a model after a layer into two models that share its weights.
+
+    Args:
+        model: A functional model with one input and one output.
+        layer_name: A layer whose single output is all that the rest of the model needs.
+
+    Returns:
+        `(prefix, suffix)`: `suffix(prefix(x))` equals `model(x)`.
+
+    Raises:
+        InputError: There is no such layer, or the model cannot be cut there.
+    """
+    require_functional(model)
+    names = [layer.name for layer in model.layers]
+    if layer_name not in names:
+        raise unknown_name("layer", layer_name, names)
+    tensor = model.get_layer(layer_name).output
+    prefix = keras.Model(model.inputs[0], tensor, name=f"{model.name}_prefix")
+    try:
+        suffix = keras.Model(tensor, model.outputs[0], name=f"{model.name}_suffix")
+    except ValueError as error:
+        raise InputError(
+            f"Expected a layer where {model.name} can be cut in two. Received: {layer_name!r}, past which other "
+            "paths run. tlkit.graph.cut_points(model) names the layers that serve."
+        ) from error
+    return prefix, suffix
+
+
+def layers_after(model: keras.Model, layer_name: str) -> list[keras.Layer]:
+    """Returns the layers of `model` that are computed after the cut at `layer_name`."""
+    prefix, _ = split_model(model, layer_name)
+    before = {id(layer) for layer in prefix.layers}
+    return [layer for layer in model.layers if id(layer) not in before]
+
+
+def head_dense(model: keras.Model) -> keras.layers.Dense:
+    """Returns the Dense layer that turns features into class scores: the last one of the model.
+
+    Raises:
+        InputError: The model has no Dense layer after its features.
+    """
+    for layer in reversed(layers_after(model, feature_layer(model))):
+        if isinstance(layer, keras.layers.Dense):
+            return layer
+    raise InputError(f"Expected a model that ends in a Dense layer. Received: {model.name}, whose head has none.")

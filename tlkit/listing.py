@@ -1,0 +1,126 @@
+"""Listings for the terminal: networks and predictions as tables, CSV or JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tlkit import console
+from tlkit.errors import InputError, unknown_name
+from tlkit.run import safe_cell
+
+if TYPE_CHECKING:
+    from tlkit.predict import Prediction
+
+FORMATS = ("table", "csv", "jsonl")
+
+
+def require_format(name: str) -> None:
+    """Raises InputError where `name` is no format for predictions."""
+    if name not in FORMATS:
+        raise unknown_name("format", name, FORMATS)
+
+
+def print_predictions(predictions: Iterable[Prediction], output_format: str, top: int) -> None:
+    """Prints predictions as they come (csv, jsonl) or when all are there (table).
+
+    Raises:
+        InputError: Not one of the pictures could be read.
+    """
+    printers = {"table": _print_table, "csv": _print_csv, "jsonl": _print_jsonl}
+    readable = printers[output_format](predictions, top)
+    if not readable:
+        raise InputError("Expected at least one picture that can be read. Received none; see the problems above.")
+
+
+def _print_table(predictions: Iterable[Prediction], top: int) -> int:
+    found = list(predictions)
+    rows = []
+    for one in found:
+        ranked = [f"{entry.class_name} {entry.probability:.1%}" for entry in one.classes]
+        rows.append([one.path, *(ranked or [f"({one.problem})"]), *[""] * (top - max(len(ranked), 1))])
+    console.table("", ["Picture", *(f"Top {rank}" for rank in range(1, top + 1))], rows)
+    return sum(not one.problem for one in found)
+
+
+def _print_csv(predictions: Iterable[Prediction], top: int) -> int:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    ranks = [column for rank in range(1, top + 1) for column in (f"class_{rank}", f"probability_{rank}")]
+    writer.writerow(["path", *ranks, "problem"])
+    readable = 0
+    for one in predictions:
+        cells = [cell for entry in one.classes for cell in (safe_cell(entry.class_name), f"{entry.probability:.6f}")]
+        writer.writerow([safe_cell(one.path), *cells, *[""] * (2 * top - len(cells)), safe_cell(one.problem)])
+        readable += not one.problem
+    return readable
+
+
+def _print_jsonl(predictions: Iterable[Prediction], top: int) -> int:
+    readable = 0
+    for one in predictions:
+        classes = [vars(entry) for entry in one.classes]
+        row = {"path": one.path, "classes": classes} | ({"problem": one.problem} if one.problem else {})
+        print(json.dumps(row, ensure_ascii=False))
+        readable += not one.problem
+    return readable
+
+
+def print_backbones(pattern: str) -> None:
+    """Prints the facts of the networks whose names match a pattern.
+
+    Raises:
+        InputError: No name matches.
+    """
+    from tlkit.backbones.registry import list_backbones
+
+    found = list_backbones(pattern)
+    if not found:
+        raise InputError(f"Expected a pattern that some backbone matches. Received: {pattern!r}. Try 'resnet*'.")
+    columns = ["Name", "Parameters", "MB", "Depth", "Top-1", "Top-5", "Size", "Smallest", "Stages", "Licence"]
+    rows = [
+        [
+            facts.name,
+            f"{facts.parameters:,}",
+            _figure(facts.megabytes),
+            _figure(facts.depth),
+            _figure(facts.top1),
+            _figure(facts.top5),
+            facts.default_image_size,
+            facts.min_image_size,
+            len(facts.stages),
+            facts.licence,
+        ]
+        for facts in found
+    ]
+    console.table("", columns, rows, right=columns[1:-1])
+    console.say("Parameters without the ImageNet head; accuracies in % on ImageNet, as published.")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def print_cache() -> None:
+    """Prints the entries of the cache, the most recently used first, and what they take of its budget."""
+    import time
+
+    from tlkit import cache
+
+    entries = cache.list_entries()
+    rows = [
+        [
+            entry.kind,
+            entry.key[:16],
+            f"{entry.bytes / 1e6:,.1f}",
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used)),
+            "in use" if entry.in_use else ("" if entry.complete else "unfinished"),
+            entry.details.get("source", ""),
+        ]
+        for entry in entries
+    ]
+    console.table("", ["Kind", "Key", "MB", "Last used", "State", "Of"], rows, right=["MB"])
+    total = sum(entry.bytes for entry in entries)
+    console.say(f"{cache.cache_folder()}: {total / 1e6:,.1f} of at most {cache.budget_bytes() / 1e6:,.0f} MB.")

@@ -1,0 +1,184 @@
+"""Makes report.html: one file, no network, nothing from data that is not escaped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+import tlkit.report.words as words
+from tlkit.report.charts import phase_charts, reliability_chart, screening_charts
+from tlkit.report.confusion import Confusion, class_orders, count_cells
+from tlkit.report.figures import interval_strip, whisker
+from tlkit.report.pictures import (
+    NUM_PAIRS,
+    PICTURES_A_SIDE,
+    Album,
+    gallery,
+    judged_images,
+    least_sure_hits,
+    open_album,
+    show_first_with_picture,
+    worst_mistakes,
+)
+from tlkit.report.reading import Run
+from tlkit.report.telling import FIGURES, environment_rows, figure_cells, told_best
+from tlkit.report.templating import render
+
+MOST_TABLE_CLASSES = 40  # A larger matrix is drawn on a canvas: as a table it would be slow and could not be read.
+SHADES = 10
+
+TILES = (
+    ("Accuracy", "accuracy", True),
+    ("Balanced accuracy", "balanced_accuracy", True),
+    ("Macro F1", "macro_f1", False),
+    ("Within the first 3", "top_3_accuracy", True),
+    ("Log-loss", "log_loss", False),
+    ("Matthews correlation", "matthews_correlation", False),
+)
+
+
+def render_page(run: Run, facts: dict[str, Any]) -> str:
+    """Returns the report as one HTML page.
+
+    Args:
+        run: From `read_run`; its probabilities and thumbnails are looked at.
+        facts: From `gather_facts`.
+    """
+    images = judged_images(run)
+    confusion = count_cells(images["label"].to_numpy(), images["predicted"].to_numpy(), len(run.class_names))
+    album = open_album(run)
+    shown = [*facts["mistakes"], *facts["unsure_hits"]]
+    sources = {row["digest"]: album.source(row["digest"]) for row in shown}
+    pairs = [_pair(pair, run, images, album) for pair in facts["confused_pairs"][:NUM_PAIRS]]
+    judged = facts["results"].get(facts["judged_split"]) if facts["judged_split"] else None
+    return render(
+        "report.html.j2",
+        sections=_sections(facts),
+        data=_script_data(run, facts, images, confusion, album),
+        facts=facts,
+        heading=_heading(facts),
+        strip=_strip(facts, judged),
+        tiles=_tiles(judged),
+        all_figures=_all_figures(facts),
+        matrix_rows=_matrix_rows(confusion) if confusion.num_classes <= MOST_TABLE_CLASSES else None,
+        pairs=pairs,
+        sources=sources,
+        whiskers=[_whiskers(row) for row in facts["per_class"]],
+        reliability=_reliability(facts),
+        screening=screening_charts(facts["two_classes"]) if facts["two_classes"] else [],
+        phases=[_phase(phase) for phase in facts["training"]["phases"]],
+        environment=environment_rows(facts),
+    )
+
+
+def _heading(facts: dict[str, Any]) -> str:
+    backbone = facts["asked"]["config"].get("model", {}).get("backbone")
+    source = facts["data"]["source"]
+    return f"{backbone} on {source}" if backbone and source else facts["run"]
+
+
+def _sections(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    judged = facts["judged_split"] is not None
+    every = (
+        ("hints", "What to look at", bool(facts["hints"])),
+        ("results", "Results", True),
+        ("confusion", "Confusion", judged),
+        ("classes", "Classes", judged),
+        ("mistakes", "Mistakes", judged),
+        ("calibration", "Calibration", bool((facts["calibration"] or {}).get(facts["judged_split"]))),
+        ("screening", "Two classes", bool(facts["two_classes"])),
+        ("data-section", "Data", True),
+        ("training", "Training", True),
+        ("again", "How it was made", True),
+    )
+    return [(anchor, label) for anchor, label, there in every if there]
+
+
+def _script_data(
+    run: Run, facts: dict[str, Any], images: pd.DataFrame, confusion: Confusion, album: Album
+) -> dict[str, Any]:
+    cells = np.stack([confusion.true, confusion.predicted, confusion.count], axis=1)
+    return {
+        "split": facts["judged_split"],
+        "classes": [words.visible(name) for name in run.class_names],
+        "support": confusion.support.tolist(),
+        "cells": cells.tolist(),
+        "orders": class_orders(confusion, run.class_names),
+        "gallery": [[words.visible(item), *rest] for item, *rest in gallery(images, album)],
+    }
+
+
+def _strip(facts: dict[str, Any], judged: dict[str, Any] | None) -> Markup:
+    if judged is None:
+        return Markup("")
+    return interval_strip(judged["accuracy"], judged["intervals"].get("accuracy"), facts["baseline"]["accuracy"])
+
+
+def _tiles(judged: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    tiles = []
+    for label, name, is_share in TILES:
+        if judged is not None and judged.get(name) is not None:
+            interval = judged["intervals"].get(name)
+            write, write_interval = (
+                (words.percent, words.percent_interval) if is_share else (words.number, words.number_interval)
+            )
+            tiles.append((label, write(judged[name]), write_interval(interval) if interval else ""))
+    return tiles
+
+
+def _all_figures(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    results = [one for one in facts["results"].values() if one]
+    rows = []
+    for label, name, kind in FIGURES:
+        if any(one.get(name) is not None for one in results):
+            rows.append({"label": label, "cells": [text for one in results for text in figure_cells(one, name, kind)]})
+    return rows
+
+
+def _matrix_rows(confusion: Confusion) -> list[list[dict[str, Any]]]:
+    """Returns the cells of the matrix with their share of the true class and their shade."""
+    support, rows = confusion.support, []
+    for true, counts in enumerate(confusion.dense().tolist()):
+        row = []
+        for predicted, count in enumerate(counts):
+            share = count / support[true] if count else 0.0
+            shade = round(SHADES * (share if true == predicted else share**0.5))  # The root shows rare mistakes.
+            css = f"{'hit' if true == predicted else 'miss'} q{shade}"
+            row.append({"count": count, "share": f"{share:.4f}", "css": css})
+        rows.append(row)
+    return rows
+
+
+def _pair(pair: dict[str, Any], run: Run, images: pd.DataFrame, album: Album) -> dict[str, Any]:
+    true, predicted = (run.class_names.index(pair[name]) for name in ("label", "predicted"))
+    mistaken = worst_mistakes(images[(images["label"] == true) & (images["predicted"] == predicted)])
+    hits = least_sure_hits(images[images["label"] == predicted])[::-1]
+    sides = {"wrong": mistaken, "right": hits}
+    chosen = {side: show_first_with_picture(rows, album, PICTURES_A_SIDE) for side, rows in sides.items()}
+    return pair | {side: [album.source(digest) for digest in rows["digest"]] for side, rows in chosen.items()}
+
+
+def _whiskers(row: dict[str, Any]) -> tuple[Markup, Markup]:
+    return whisker(row["recall"], row["recall_interval"]), whisker(row["precision"], row["precision_interval"])
+
+
+def _reliability(facts: dict[str, Any]) -> list[Markup]:
+    measured = (facts["calibration"] or {}).get(facts["judged_split"])
+    if not measured:
+        return []
+    titles = {"before": "Reliability as the model stands", "after": "Reliability after temperature scaling"}
+    return [reliability_chart(measured[when]["bins"], title) for when, title in titles.items()]
+
+
+def _phase(phase: dict[str, Any]) -> dict[str, Any]:
+    if phase["kind"] == "penalties":
+        title, unit = (
+            f"Phase “{phase['name']}”: the convex head",
+            words.counted(len(phase["rows"]), "penalty", "penalties"),
+        )
+    else:
+        title, unit = f"Phase “{phase['name']}”", words.counted(len(phase["rows"]), "epoch")
+    return phase | {"title": title, "told": f"{unit}. {told_best(phase)}", "charts": phase_charts(phase)}

@@ -1,0 +1,39 @@
+"""Writes report.html, report.md, report.json and model_card.md beside the files they are drawn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlkit import run as run_folder
+from tlkit.report.facts import gather_facts
+from tlkit.report.markdown import render_markdown
+from tlkit.report.model_card import render_model_card
+from tlkit.report.page import render_page
+from tlkit.report.reading import read_run
+
+MARKDOWN = "report.md"
+FACTS = "report.json"
+MODEL_CARD = "model_card.md"
+
+
+def write_report(run: str | Path) -> Path:
+    """Makes the report of a run, again and again with the same result, from its folder alone.
+
+    Args:
+        run: A folder that `tlkit finetune` wrote.
+
+    Returns:
+        The path of report.html; report.md, report.json and model_card.md lie beside it.
+
+    Raises:
+        InputError: A file of the folder is missing, damaged or of another version; the message names it.
+    """
+    folder = Path(run)
+    read = read_run(folder)
+    facts = gather_facts(read)
+    page = render_page(read, facts)
+    run_folder.write_json(folder / FACTS, facts)
+    run_folder.write_text(folder / MARKDOWN, render_markdown(facts))
+    run_folder.write_text(folder / MODEL_CARD, render_model_card(facts))
+    run_folder.write_text(folder / run_folder.REPORT, page)
+    return folder / run_folder.REPORT

@@ -1,0 +1,86 @@
+"""What a run leaves behind for the report: predictions, probabilities, small pictures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlkit import run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tlkit.data.manifest import Manifest
+    from tlkit.data.store import Store
+
+MAX_THUMBNAILS = 800
+THUMBNAIL_SIZE = 96  # Pixels of the longer side.
+
+
+def prediction_table(manifest: Manifest, probabilities: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Returns one row a predicted image, part after part.
+
+    Args:
+        manifest: With its split.
+        probabilities: For each part of the split, float of shape (images of the part, classes), in manifest order.
+
+    Returns:
+        Columns item, split, label, predicted (class names), confidence (0 to 1, the probability of the predicted
+        class) and correct; the index is the image's row in the manifest.
+    """
+    import pandas as pd
+
+    names = np.array(manifest.class_names, dtype=object)
+    parts = []
+    for split, values in probabilities.items():
+        indices = manifest.indices(split)
+        labels, predicted = manifest.labels(split), values.argmax(axis=1)
+        columns = {
+            "item": manifest.items["item"].to_numpy()[indices],
+            "split": split,
+            "label": names[labels],
+            "predicted": names[predicted],
+            "confidence": values.max(axis=1).round(6),
+            "correct": labels == predicted,
+        }
+        parts.append(pd.DataFrame(columns, index=indices))
+    return pd.concat(parts)
+
+
+def write_predictions(folder: Path, table: pd.DataFrame, probabilities: dict[str, np.ndarray]) -> None:
+    """Writes predictions.csv and, row by row the same, probabilities.npy (float32)."""
+    safe = table.assign(**{name: table[name].map(run.safe_cell) for name in ("item", "label", "predicted")})
+    run.write_text(folder / run.PREDICTIONS, safe.to_csv(index=False, lineterminator="\n"))
+    buffer = io.BytesIO()
+    np.save(buffer, np.concatenate(list(probabilities.values())).astype("float32"), allow_pickle=False)
+    run.write_bytes(folder / run.PROBABILITIES, buffer.getvalue())
+
+
+def write_thumbnails(folder: Path, table: pd.DataFrame, manifest: Manifest, store: Store) -> None:
+    """Writes small JPEGs of the pictures the report may show: the worst mistakes and least sure first, every class."""
+    from PIL import Image
+
+    (folder / run.THUMBNAILS).mkdir(exist_ok=True)
+    digests = manifest.items["digest"].to_numpy()
+    for row in chosen_pictures(table):
+        image = Image.fromarray(store.pixels(np.array([row]))[0])
+        image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=85)
+        run.write_bytes(folder / run.THUMBNAILS / f"{digests[row][:32]}.jpg", buffer.getvalue())
+
+
+def chosen_pictures(table: pd.DataFrame) -> list[int]:
+    """Picks at most 800 images of the test part, as many of each class, by how wrong, then how unsure, they are.
+
+    Without a test part the validation part is shown.
+    """
+    shown = table[table["split"] == "test"]
+    shown = shown if len(shown) else table
+    order = np.where(shown["correct"], 1 + shown["confidence"], 1 - shown["confidence"])
+    ranked = shown.assign(order=order).sort_values("order", kind="stable")
+    rank_in_class = ranked.groupby("label", sort=False).cumcount()
+    return ranked.index[np.argsort(rank_in_class.to_numpy(), kind="stable")][:MAX_THUMBNAILS].tolist()

@@ -1,0 +1,140 @@
+"""The run folder: the names of its files, and writes that are whole or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tlkit.errors import InputError
+
+CONFIG = "config.toml"
+ENVIRONMENT = "environment.json"
+MANIFEST = "manifest.csv"
+LABELS = "labels.txt"
+AUDIT = "audit.json"
+TRANSFORM = "transform.json"
+HISTORY = "history.csv"
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.csv"
+PROBABILITIES = "probabilities.npy"
+THUMBNAILS = "thumbnails"
+MODEL = "model.keras"
+REPORT = "report.html"
+STATE = "state.json"
+
+VERSION = 1  # Of the folder's layout; a reader that meets a higher one says so.
+
+
+def default_folder(backbone: str, strategy: str) -> Path:
+    """Returns `runs/DATE-TIME-BACKBONE-STRATEGY` under the working directory, a name not taken yet."""
+    base = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{backbone}-{strategy}"
+    taken = (base.with_name(f"{base.name}-{number}") for number in range(2, 1000))
+    return base if not base.exists() else next(path for path in taken if not path.exists())
+
+
+def require_free(path: Path) -> None:
+    """Raises InputError where a run cannot be written to `path` without touching what is there."""
+    if path.is_file():
+        raise InputError(f"Expected a folder for the run. Received: {path}, which is a file. Choose another --output.")
+    if (path / STATE).exists():
+        raise InputError(
+            f"Expected a new run folder. Received: {path}, which holds a run already. Choose another --output, or "
+            f"remove it with: tlkit clean {path}"
+        )
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"Expected an empty run folder. Received: {path}, which holds other files. Choose another.")
+    _require_writable(path)
+
+
+def _require_writable(path: Path) -> None:
+    nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(
+            f"Expected an output folder that can be written. Received: {path} ({nearest} is not writable)."
+        )
+
+
+def write_state(path: Path, status: str) -> None:
+    """Records how far the run is: `running`, `complete` or `failed`."""
+    write_json(path / STATE, {"status": status, "version": VERSION})
+
+
+def require_run(path: str | Path, *needed: str) -> Path:
+    """Returns `path` where it holds a run with the files named, and raises InputError where it does not."""
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"Expected a run folder. Received: {path}, which is not a folder.")
+    for name in (STATE, *needed):
+        if not (path / name).exists():
+            raise InputError(f"Expected a run folder made by tlkit finetune. Received: {path}, which has no {name}.")
+    version = json.loads((path / STATE).read_text(encoding="utf-8")).get("version")
+    if version != VERSION:
+        raise InputError(f"Expected a run folder of version {VERSION}. Received: {path} of version {version}.")
+    return path
+
+
+def remove(path: str | Path) -> int:
+    """Deletes a run folder, after making sure that it is one, and returns the bytes freed."""
+    path = require_run(path)
+    freed = folder_bytes(path)
+    shutil.rmtree(path)
+    return freed
+
+
+def folder_bytes(path: Path) -> int:
+    """Returns the size of all files below `path`."""
+    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Returns the class names of a run, in the order of the model's outputs."""
+    return tuple((path / LABELS).read_text(encoding="utf-8").split("\n")[:-1])
+
+
+def write_labels(path: Path, class_names: tuple[str, ...]) -> None:
+    """Writes one class name a line, in the order of the model's outputs."""
+    write_text(path / LABELS, "".join(f"{name}\n" for name in class_names))
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Writes a file atomically: temporary file in the same folder, flushed to disk, renamed."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes private files; a run folder is meant to be shared.
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes UTF-8 text atomically, with line feeds as given on every platform."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes JSON atomically, keys in the order given, refusing NaN and infinities."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def safe_cell(text: str) -> str:
+    """Returns a CSV cell that no spreadsheet takes for a formula; `plain_cell` gives the text back."""
+    return f"'{text}" if text.startswith((*FORMULA_STARTS, "'")) else text
+
+
+def plain_cell(cell: str) -> str:
+    """Returns the text that `safe_cell` made safe."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*FORMULA_STARTS, "'")) else cell

@@ -1,0 +1,301 @@
+"""The main path of tlkit, read from top to bottom: images in, run folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit import console, run
+from tlkit.backbones.registry import get_backbone
+from tlkit.backend import start_keras
+from tlkit.config import Config, ConfigError, config_to_toml
+from tlkit.errors import InputError
+
+CHECKED_IMAGES = 32  # For a look at whether the backbone's features make sense.
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkit.backbones.build import PreparedBackbone
+    from tlkit.data.auditing import Audit
+    from tlkit.data.manifest import Manifest
+    from tlkit.data.store import Store
+
+
+def finetune(config: Config) -> Path:
+    """Runs the whole path and returns the run folder.
+
+    Raises:
+        ConfigError: Options name what does not exist; every problem is told, and nothing was written.
+        InputError: The data or the weights cannot be used.
+    """
+    # --- What is asked for, checked before anything slow starts -----------------------------------------------------
+    timer = Timer()
+    config, manifest = preflight(config)
+
+    # --- The network and its weights: had, or not, before time is spent on the images -------------------------------
+    console.heading("Backbone")
+    prepared = _prepare_backbone(config, timer)
+    config = _changed(config, "model", image_size=prepared.model.input_shape[1])
+
+    # --- Images: decoded once, examined, split ----------------------------------------------------------------------
+    console.heading("Data")
+    store, audit = _prepare_data(config, manifest, timer)
+    manifest = audit.manifest
+
+    # --- The classifier: backbone and a new head --------------------------------------------------------------------
+    model = _build_classifier(config, prepared, manifest, store)
+
+    # --- From here on there is a run folder -------------------------------------------------------------------------
+    assert config.run.output is not None
+    folder = Path(config.run.output)
+    _open_folder(folder, config, manifest, store, audit)
+
+    # --- Training, phase by phase -----------------------------------------------------------------------------------
+    console.heading("Training")
+    history = _train(config, model, manifest, store, timer)
+    write_history(folder, history)
+    model.save(folder / run.MODEL)
+
+    # --- Evaluation, of the model as it lies on disk ----------------------------------------------------------------
+    console.heading("Evaluation")
+    metrics = _evaluate(config, folder, manifest, store, timer)
+
+    # --- Report -----------------------------------------------------------------------------------------------------
+    _write_environment(folder, timer)
+    run.write_state(folder, "complete")
+    from tlkit.report import write_report
+
+    with timer("Writing the report"):
+        write_report(folder)
+    _tell_result(folder, metrics)
+    return folder
+
+
+def preflight(config: Config) -> tuple[Config, Manifest]:
+    """Checks names, files and the output folder, lists the images, and fills in what depends on them.
+
+    Returns:
+        The configuration with the backbone's registered name, an image size and an output folder; and the images.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    from tlkit import data
+
+    problems: list[str] = []
+    manifest: Manifest | None = None
+    for check in (_check_backbone, _check_weights, _check_output):
+        try:
+            config = check(config)
+        except InputError as error:
+            problems.append(str(error))
+    try:
+        manifest = data.from_spec(config.data.data)
+    except InputError as error:
+        problems.append(str(error))
+    if problems or manifest is None:
+        raise ConfigError(problems)
+    return config, manifest
+
+
+def _check_backbone(config: Config) -> Config:
+    if config.model.backbone.lower().endswith(".keras"):  # A saved model: looked at when it is loaded.
+        return config
+    facts = get_backbone(config.model.backbone)
+    size = config.model.image_size or facts.default_image_size
+    if size < facts.min_image_size:
+        raise InputError(
+            f"Expected image_size to be at least {facts.min_image_size} for {facts.name}. Received: {size}."
+        )
+    return _changed(config, "model", backbone=facts.name, image_size=size)
+
+
+def _check_weights(config: Config) -> Config:
+    weights = config.model.weights
+    if weights in ("imagenet", "none"):
+        return config
+    if not Path(weights).is_file():
+        raise InputError(
+            f"Expected weights to be imagenet, none or a file. Received: {weights!r}, which is not a file that exists."
+        )
+    return _changed(config, "model", weights=str(Path(weights).resolve()))
+
+
+def _check_output(config: Config) -> Config:
+    output = config.run.output or str(run.default_folder(config.model.backbone, config.training.strategy))
+    run.require_free(Path(output))
+    return _changed(config, "run", output=output)
+
+
+def _changed(config: Config, section: str, **values: Any) -> Config:
+    """Returns the configuration with some options of one section replaced."""
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
+
+
+class Timer:
+    """Shows steps on the console and remembers how long each took, in seconds."""
+
+    def __init__(self) -> None:
+        self.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, text: str, unit: str = "") -> Iterator[console.OnProgress]:
+        start = time.monotonic()
+        with console.step(text, unit) as on_progress:
+            yield on_progress
+        self.seconds[text] = round(time.monotonic() - start, 3)
+
+
+def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
+    with timer("Starting Keras"):
+        start_keras()
+        from tlkit.backbones.build import prepare_backbone
+    with timer(f"Building {config.model.backbone}", "bytes") as on_progress:
+        prepared = prepare_backbone(
+            config.model.backbone,
+            image_size=config.model.image_size,
+            weights=config.model.weights,
+            preprocessing=config.model.preprocessing,
+            on_progress=on_progress,
+        )
+    for note in prepared.notes:
+        console.say(f"  {note}")
+    return prepared
+
+
+def _prepare_data(config: Config, manifest: Manifest, timer: Timer) -> tuple[Store, Audit]:
+    from tlkit import data
+
+    assert config.model.image_size is not None
+    transform = data.make_transform(
+        config.model.image_size, geometry=config.data.geometry, store_scale=config.data.store_scale
+    )
+    with timer("Decoding the images", "images") as on_progress:
+        store = data.open_store(manifest, transform, on_progress=on_progress)
+    with timer("Checking the images", "images"):
+        audit = data.audit(manifest, store.facts)
+    divided = audit.manifest.split(config.data.validation, config.data.test, seed=config.training.seed)
+    audit = dataclasses.replace(audit, manifest=divided)  # With what splitting added to the findings.
+    _tell_data(audit)
+    return store, audit
+
+
+def _tell_data(audit: Audit) -> None:
+    manifest = audit.manifest
+    counts = {part: len(manifest.indices(part)) for part in ("train", "validation", "test")}
+    told = ", ".join(f"{count:,} {part}" for part, count in counts.items())
+    console.say(f"  {sum(counts.values()):,} images of {manifest.num_classes} classes: {told}")
+    for finding in audit.findings:
+        tell = console.say if finding.severity == "note" else console.warn
+        tell(f"  {finding.message}")
+
+
+def _build_classifier(config: Config, prepared: PreparedBackbone, manifest: Manifest, store: Store) -> keras.Model:
+    from tlkit.backbones.feature_check import check_features
+    from tlkit.classifier import add_head
+
+    sample = manifest.indices("train")[:CHECKED_IMAGES]
+    for warning in check_features(prepared.model, store.transform.to_model(store.pixels(sample))):
+        console.warn(f"  {warning}")
+    return add_head(prepared.model, manifest.num_classes, pooling=config.model.pooling)
+
+
+def _open_folder(folder: Path, config: Config, manifest: Manifest, store: Store, audit: Audit) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    run.write_state(folder, "running")
+    # A folder that re-runs into itself could not: the output is chosen anew.
+    repeatable = _changed(config, "run", output=None)
+    if Path(config.data.data).exists():  # Re-run from any working directory.
+        repeatable = _changed(repeatable, "data", data=str(Path(config.data.data).resolve()))
+    run.write_text(folder / run.CONFIG, config_to_toml(repeatable))
+    run.write_labels(folder, manifest.class_names)
+    run.write_json(folder / run.TRANSFORM, store.transform.to_dict())
+    run.write_json(folder / run.AUDIT, audit.to_dict())
+    manifest.write_csv(folder / run.MANIFEST)
+
+
+def _train(config: Config, model: keras.Model, manifest: Manifest, store: Store, timer: Timer) -> list[dict[str, Any]]:
+    from tlkit.training import fine_tune
+
+    train, validation = (_dataset(config, manifest, store, split) for split in ("train", "validation"))
+    history = fine_tune(
+        model,
+        train,
+        validation_data=validation,
+        strategy=config.training.strategy,
+        epochs=config.training.epochs,
+        learning_rate=config.training.learning_rate,
+        seed=config.training.seed,
+        step=timer,
+    ).history
+    return [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
+
+
+def _dataset(config: Config, manifest: Manifest, store: Store, split: str) -> Any:
+    from tlkit.data.loader import ImageDataset
+
+    indices = manifest.indices(split)
+    return ImageDataset(store, indices, manifest.labels(split), batch_size=config.training.batch_size, shuffle=False)
+
+
+def write_history(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes history.csv, one row for each penalty tried and each epoch; a missing value is an empty cell."""
+    import pandas as pd
+
+    run.write_text(folder / run.HISTORY, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+def _evaluate(config: Config, folder: Path, manifest: Manifest, store: Store, timer: Timer) -> dict[str, Any]:
+    import keras
+
+    from tlkit import evaluation, results
+    from tlkit.features import predict_in_order
+
+    model = keras.models.load_model(folder / run.MODEL, compile=False, safe_mode=True)
+    probabilities = {}
+    for split in ("validation", "test"):
+        if len(manifest.indices(split)):
+            dataset = _dataset(config, manifest, store, split)
+            with timer(f"Predicting the {split} images", "batches") as on_progress:
+                probabilities[split] = predict_in_order(model, dataset, on_progress=on_progress)[0]
+    table = results.prediction_table(manifest, probabilities)
+    results.write_predictions(folder, table, probabilities)
+    results.write_thumbnails(folder, table, manifest, store)
+    with timer("Computing metrics and intervals"):
+        labels = {split: manifest.labels(split) for split in ("train", "validation", "test")}
+        metrics = evaluation.evaluate_splits(labels, probabilities, manifest.class_names, seed=config.training.seed)
+    run.write_json(folder / run.METRICS, metrics)
+    return metrics
+
+
+def _write_environment(folder: Path, timer: Timer) -> None:
+    import keras
+
+    from tlkit import environment
+
+    facts = environment.describe() | {
+        "backend": keras.backend.backend(),
+        "devices": keras.distribution.list_devices(),
+        "command": f"tlkit finetune --config {os.path.join(folder, run.CONFIG)}",
+        "started": timer.started,
+        "seconds": timer.seconds,
+    }
+    run.write_json(folder / run.ENVIRONMENT, facts)
+
+
+def _tell_result(folder: Path, metrics: dict[str, Any]) -> None:
+    for split in ("validation", "test"):
+        found = metrics.get(split)
+        if found:
+            low, high = found["intervals"]["accuracy"]
+            console.say(
+                f"  {split.capitalize()} accuracy {found['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+            )
+    console.say(f"\nModel:  {folder / run.MODEL}\nReport: {folder / run.REPORT}")
