@@ -44,9 +44,8 @@ def measure_accuracy(folder: Path, seeds: int) -> None:
     seconds = [finetune(folder / f"seed{seed}", seed) for seed in range(seeds)]
     metrics = [json.loads((folder / f"seed{seed}" / "metrics.json").read_text()) for seed in range(seeds)]
     accuracies = [found["test"]["accuracy"] for found in metrics]
-    print(
-        f"test accuracy, frozen, 96 px: mean {statistics.mean(accuracies):.4f}, worst {min(accuracies):.4f}, {seeds} seeds"
-    )
+    mean, worst = statistics.mean(accuracies), min(accuracies)
+    print(f"test accuracy, frozen, 96 px: mean {mean:.4f}, worst {worst:.4f}, {seeds} seeds")
     print(f"whole command, nothing cached: {seconds[0]:.1f} s")
     if seeds > 1:
         print(f"whole command, images and weights cached, s: {spread(seconds[1:], 1)}")

@@ -73,6 +73,14 @@ def test_newer_version_is_told(tmp_path: Path) -> None:
         run.require_run(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe"])
+def test_damaged_state_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / run.STATE).write_bytes(content)
+    with pytest.raises(InputError, match=r"state\.json, which is damaged") as caught:
+        run.require_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_default_folder_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first = run.default_folder("resnet50", "frozen")

@@ -9,7 +9,7 @@ import tlkit
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
 from tlkit.graph import layers_after
-from tlkit.strategies import Phase, frozen
+from tlkit.strategies import Phase
 from tlkit.training import fine_tune
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -74,7 +74,7 @@ def test_gradient_training_alone_learns(digits: tuple[Arrays, Arrays]) -> None:
     train, validation = digits
     model = small_net()
     history = fine_tune(
-        model, train, validation_data=validation, strategy=frozen(epochs=20, learning_rate=0.01, convex_head=False)
+        model, train, validation_data=validation, strategy=[Phase("head", epochs=20, learning_rate=0.01)]
     ).history
     assert history["phase"] == ["head"] * 20
     assert tlkit.evaluate(model, validation)["accuracy"] > 0.6

@@ -117,11 +117,16 @@ def predict(
 @app.command()
 def backbones(
     pattern: Annotated[str, typer.Argument(help="Only names that match, such as 'resnet*'.")] = "*",
+    measure: Annotated[bool, typer.Option("--measure", help="Build each and time it on this machine.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="With --measure: side of the images in pixels.")] = None,
 ) -> None:
     """List the networks to start from, with their facts."""
     from tlkit import listing
 
-    listing.print_backbones(pattern)
+    if measure:
+        listing.print_measured_backbones(pattern, image_size)
+    else:
+        listing.print_backbones(pattern)
 
 
 @app.command()
@@ -136,6 +141,30 @@ def check(
     from tlkit.checking import check_data
 
     return FINDINGS if check_data(data, json_file, html_file, max_pixels) and strict else DONE
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
+    """Make the report of a run again, from its folder alone."""
+    from tlkit.report import write_report
+
+    console.say(f"Report: {write_report(run)}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Two or more run folders; the first is what others are held against.")
+    ],
+    html_file: Annotated[Path, typer.Option("--html", help="Where to write the page.")] = Path("comparison.html"),
+    allow_different: Annotated[
+        bool, typer.Option(help="Compare runs with different test images, on those they share.")
+    ] = False,
+) -> None:
+    """Compare runs on the same test images: paired differences with intervals."""
+    from tlkit import listing
+
+    listing.print_comparison(runs, html_file, allow_different)
 
 
 cache_app = typer.Typer(help="The cache of decoded pictures and converted weights.", no_args_is_help=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tlkit.errors import InputError, unknown_name
 
-STRATEGIES = ("frozen",)
+STRATEGIES = ("frozen", "partial", "gradual", "full", "scratch")
 GEOMETRIES = ("crop", "pad", "squash")
 POOLINGS = ("avg", "max", "both")
 PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
@@ -86,11 +86,23 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is trained."""
 
-    strategy: str = option("frozen", "How much of the network is trained: frozen.", choices=STRATEGIES)
-    epochs: int = option(0, "Epochs of gradient training of the head after its convex fit.", minimum=0)
+    strategy: str = option(
+        "frozen", "How much of the network is trained: frozen, partial, gradual, full or scratch.", choices=STRATEGIES
+    )
+    train_from: str | None = option(None, "First stage that partial and gradual train [default: the last resolution].")
+    epochs: int | None = option(None, "Epochs at most of each phase [default: the strategy's own].", minimum=0)
     batch_size: int = option(32, "Images in a step.", minimum=1)
-    learning_rate: float = option(1e-3, "Peak learning rate of gradient training.", above=0)
+    learning_rate: float | None = option(None, "Peak learning rate [default: the strategy's own].", above=0)
     seed: int = option(0, "Seed of the split, the shuffling and the initial weights.", minimum=0, below=2**31)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the model is judged."""
+
+    sensitivity: float | None = option(
+        None, "For two classes: wanted share of the second that is found; sets the threshold.", above=0, below=1.0000001
+    )
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
@@ -157,7 +170,7 @@ def load_config(file: str | Path | None = None, overrides: Mapping[str, Any] | N
     """Reads a run's options from a TOML file and from the command line, which wins.
 
     Args:
-        file: A TOML file with the tables `data`, `model`, `training` and `run`, or None.
+        file: A TOML file with the tables `data`, `model`, `training`, `evaluation` and `run`, or None.
         overrides: Values by option name, as text or already typed; None means not given.
 
     Returns:

@@ -119,14 +119,9 @@ def _check_distributions(probabilities: NDArray[Any]) -> None:
 
 
 def _group_numbers(groups: Sequence[str] | None, num_images: int) -> NDArray[np.int64] | None:
-    """Numbers the groups from 0; an image without a group is a group of its own. None where nothing is grouped."""
-    if groups is None or not any(groups):
-        return None
-    if len(groups) != num_images:
+    if groups is not None and any(groups) and len(groups) != num_images:
         raise InputError(f"Expected a group for each of {num_images} images. Received: {len(groups)} groups.")
-    names = [("group", name) if name else ("image", str(index)) for index, name in enumerate(groups)]
-    numbers: dict[tuple[str, str], int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    return intervals.number_groups(groups)
 
 
 def majority_baseline(train_labels: ArrayLike, labels: ArrayLike, class_names: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Activations of a frozen prefix, computed once."""
+"""Forward passes in inference mode, in order, over whatever `keras.Model.fit` takes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ def prepare_inference(model: keras.Model) -> keras.Model:
     XLA makes depthwise convolutions 10 to 15 times slower on CPU under TensorFlow, so it is left off there; JAX and
     PyTorch keep what Keras chooses.
     """
-    if keras.backend.backend() == "tensorflow" and not _has_accelerator():
+    if keras.backend.backend() == "tensorflow" and not has_accelerator():
         model.jit_compile = False
     return model
 
 
-def _has_accelerator() -> bool:
+def has_accelerator() -> bool:
+    """Tells whether Keras sees a GPU or TPU."""
     return any("gpu" in device.lower() or "tpu" in device.lower() for device in keras.distribution.list_devices())
 
 
 def batches(data: Any, batch_size: int = 32) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Yields (images, labels) in order from anything that `keras.Model.fit` takes.
+    """Yields (inputs, labels) in order from anything that `keras.Model.fit` takes.
 
     Args:
         data: A `PyDataset`, a `tf.data.Dataset`, another iterable of batches, or a tuple of arrays `(x, y)`.
@@ -45,10 +46,10 @@ def batches(data: Any, batch_size: int = 32) -> Iterator[tuple[np.ndarray, np.nd
         yield np.asarray(x), None if y is None else np.asarray(y)
 
 
-def predict_in_order(
+def predicted_batches(
     model: keras.Model, data: Any, batch_size: int = 32, on_progress: OnProgress | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Runs `model` in inference mode over `data`, in order.
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Yields (outputs, labels) of `model` in inference mode, batch by batch, in order.
 
     Batches are filled up to a multiple of 16, the last one to the size of the first: results are bit-equal at batch
     sizes 16, 32 and 64 but differ in the last bits at odd ones, and a new size would be compiled anew.
@@ -58,21 +59,26 @@ def predict_in_order(
         data: Anything `batches` takes.
         batch_size: Used for arrays only.
         on_progress: Called with (batches done, batches in all) where the number of batches is known.
-
-    Returns:
-        `(outputs, labels)`, labels None where the data has none.
     """
     prepare_inference(model)
-    outputs, labels = [], []
     total = _number_of_batches(data, batch_size)
     full = 0
     for done, (x, y) in enumerate(batches(data, batch_size), start=1):
         full = max(full, -(-len(x) // SMALLEST_BATCH) * SMALLEST_BATCH)
-        outputs.append(np.asarray(model.predict_on_batch(_padded(x, full)))[: len(x)])
-        if y is not None:
-            labels.append(y)
+        yield np.asarray(model.predict_on_batch(_padded(x, full)))[: len(x)], y
         if on_progress and total:
             on_progress(done, total)
+
+
+def predict_in_order(
+    model: keras.Model, data: Any, batch_size: int = 32, on_progress: OnProgress | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Runs `model` over `data` as `predicted_batches` does and returns `(outputs, labels)`, labels None without any."""
+    outputs, labels = [], []
+    for output, y in predicted_batches(model, data, batch_size, on_progress):
+        outputs.append(output)
+        if y is not None:
+            labels.append(y)
     return np.concatenate(outputs), np.concatenate(labels) if labels else None
 
 

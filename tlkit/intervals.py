@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,43 @@ def resample_weights(
     draws = generator.integers(num_units, size=num_units)
     counts = np.bincount(draws, minlength=num_units).astype(np.float64)
     return counts if unit_of_image is None else counts[unit_of_image]
+
+
+def number_groups(groups: Sequence[str] | None) -> NDArray[np.int64] | None:
+    """Numbers the groups of images from 0, as `resample_weights` takes them.
+
+    Args:
+        groups: Name of the group of each image, `""` for none: such an image is a group of its own.
+
+    Returns:
+        int64 (n,), or None where nothing is grouped.
+    """
+    if groups is None or not any(groups):
+        return None
+    names = [("group", name) if name else ("image", str(index)) for index, name in enumerate(groups)]
+    numbers: dict[tuple[str, str], int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+
+
+def mean_replicates(
+    values: NDArray[np.float64], unit_of_image: NDArray[np.int64] | None = None, seed: int = 0
+) -> NDArray[np.float64]:
+    """Returns the means of several figures over bootstrap samples of the same images, and so paired.
+
+    Args:
+        values: One row a figure, one column an image: (figures, n).
+        unit_of_image: As `resample_weights` takes it.
+        seed: Seed of the resampling.
+
+    Returns:
+        float64 (figures, resamples).
+    """
+    generator = np.random.default_rng(seed)
+    replicates = np.empty((len(values), RESAMPLES))
+    for index in range(RESAMPLES):
+        weights = resample_weights(values.shape[1], unit_of_image, generator)
+        replicates[:, index] = values @ weights / weights.sum()
+    return replicates
 
 
 @dataclass(frozen=True)

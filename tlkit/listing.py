@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkit import console
+from tlkit.backend import start_keras
 from tlkit.errors import InputError, unknown_name
 from tlkit.run import safe_cell
 
 if TYPE_CHECKING:
+    from tlkit.backbones.registry import Backbone
     from tlkit.predict import Prediction
 
 FORMATS = ("table", "csv", "jsonl")
@@ -68,17 +71,22 @@ def _print_jsonl(predictions: Iterable[Prediction], top: int) -> int:
     return readable
 
 
+def _matching_backbones(pattern: str) -> tuple[Backbone, ...]:
+    from tlkit.backbones.registry import list_backbones
+
+    found = list_backbones(pattern)
+    if not found:
+        raise InputError(f"Expected a pattern that some backbone matches. Received: {pattern!r}. Try 'resnet*'.")
+    return found
+
+
 def print_backbones(pattern: str) -> None:
     """Prints the facts of the networks whose names match a pattern.
 
     Raises:
         InputError: No name matches.
     """
-    from tlkit.backbones.registry import list_backbones
-
-    found = list_backbones(pattern)
-    if not found:
-        raise InputError(f"Expected a pattern that some backbone matches. Received: {pattern!r}. Try 'resnet*'.")
+    found = _matching_backbones(pattern)
     columns = ["Name", "Parameters", "MB", "Depth", "Top-1", "Top-5", "Size", "Smallest", "Stages", "Licence"]
     rows = [
         [
@@ -97,6 +105,52 @@ def print_backbones(pattern: str) -> None:
     ]
     console.table("", columns, rows, right=columns[1:-1])
     console.say("Parameters without the ImageNet head; accuracies in % on ImageNet, as published.")
+
+
+def print_measured_backbones(pattern: str, image_size: int | None) -> None:
+    """Builds the networks whose names match a pattern, times them on this machine, and prints the figures.
+
+    Raises:
+        InputError: No name matches, or the size is below a network's smallest.
+    """
+    found = _matching_backbones(pattern)
+    with console.quiet_step("Starting Keras"):
+        start_keras()
+        from tlkit.backbones.measure import measure_backbone
+    measured = []
+    for facts in found:
+        with console.step(f"Measuring {facts.name}", "passes") as on_progress:
+            measured.append(measure_backbone(facts.name, image_size, on_progress=on_progress))
+    columns = ["Name", "Size", "Parameters", "MB", "ms an image", "from", "to", "Images/s"]
+    rows = [
+        [
+            one["name"],
+            one["image_size"],
+            f"{one['parameters']:,}",
+            one["megabytes"],
+            one["milliseconds_per_image"],
+            one["milliseconds_lowest"],
+            one["milliseconds_highest"],
+            f"{1000 / one['milliseconds_per_image']:.0f}",
+        ]
+        for one in measured
+    ]
+    console.table("", columns, rows, right=columns[1:])
+    stages = [
+        [
+            one["name"],
+            stage["name"],
+            stage["layer"],
+            f"{stage['parameters']:,}",
+            "×".join(map(str, stage["output_shape"])),
+        ]
+        for one in measured
+        for stage in one["stages"]
+    ]
+    console.table(
+        "\nStages", ["Name", "Stage", "Ends at", "Parameters", "Output"], stages, right=["Parameters", "Output"]
+    )
+    console.say(f"Median of passes of {measured[0]['batch_size']} images, random weights, {measured[0]['backend']}.")
 
 
 def _figure(value: float | None) -> str:
@@ -124,3 +178,25 @@ def print_cache() -> None:
     console.table("", ["Kind", "Key", "MB", "Last used", "State", "Of"], rows, right=["MB"])
     total = sum(entry.bytes for entry in entries)
     console.say(f"{cache.cache_folder()}: {total / 1e6:,.1f} of at most {cache.budget_bytes() / 1e6:,.0f} MB.")
+
+
+def print_comparison(runs: Sequence[Path], html_file: Path, allow_different: bool) -> None:
+    """Prints how runs differ on the same images, and writes the page.
+
+    Raises:
+        InputError: The runs cannot be compared.
+    """
+    from tlkit.report import compare_runs, write_comparison
+    from tlkit.report.comparison_page import tell_difference
+
+    comparison = compare_runs(runs, allow_different=allow_different)
+    rows = [
+        [name, f"{accuracy:.1%}", f"{loss:.3f}"]
+        for name, accuracy, loss in zip(comparison.names, comparison.accuracies, comparison.log_losses, strict=True)
+    ]
+    console.table("", ["Run", "Accuracy", "Log-loss"], rows, right=["Accuracy", "Log-loss"])
+    same = "the same" if comparison.same_images else "the shared"
+    console.say(f"On {same} {comparison.num_images:,} {comparison.split} images.")
+    for difference in comparison.differences:
+        console.say(f"  {tell_difference(difference, comparison.names[0])}")
+    console.say(f"Page: {write_comparison(comparison, html_file)}")

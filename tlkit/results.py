@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from tlkit import run
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
 
 MAX_THUMBNAILS = 800
+KEPT_FOR_LABEL_ISSUES = 24  # Of those 800: training images whose label looks wrong.
 THUMBNAIL_SIZE = 96  # Pixels of the longer side.
 
 
@@ -29,7 +32,7 @@ def prediction_table(manifest: Manifest, probabilities: dict[str, np.ndarray]) -
 
     Returns:
         Columns item, split, label, predicted (class names), confidence (0 to 1, the probability of the predicted
-        class) and correct; the index is the image's row in the manifest.
+        class), correct and true_probability; the index is the image's row in the manifest.
     """
     import pandas as pd
 
@@ -45,6 +48,7 @@ def prediction_table(manifest: Manifest, probabilities: dict[str, np.ndarray]) -
             "predicted": names[predicted],
             "confidence": values.max(axis=1).round(6),
             "correct": labels == predicted,
+            "true_probability": values[np.arange(len(labels)), labels].round(6),
         }
         parts.append(pd.DataFrame(columns, index=indices))
     return pd.concat(parts)
@@ -61,26 +65,42 @@ def write_predictions(folder: Path, table: pd.DataFrame, probabilities: dict[str
 
 def write_thumbnails(folder: Path, table: pd.DataFrame, manifest: Manifest, store: Store) -> None:
     """Writes small JPEGs of the pictures the report may show: the worst mistakes and least sure first, every class."""
+    save_thumbnails(folder, chosen_pictures(table), manifest, store)
+
+
+def save_thumbnails(folder: Path, rows: Iterable[int], manifest: Manifest, store: Store) -> None:
+    """Writes small JPEGs of rows of the manifest, named by digest; those that are there stay."""
     from PIL import Image
 
     (folder / run.THUMBNAILS).mkdir(exist_ok=True)
     digests = manifest.items["digest"].to_numpy()
-    for row in chosen_pictures(table):
-        image = Image.fromarray(store.pixels(np.array([row]))[0])
-        image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=85)
-        run.write_bytes(folder / run.THUMBNAILS / f"{digests[row][:32]}.jpg", buffer.getvalue())
+    for row in rows:
+        path = folder / run.THUMBNAILS / f"{digests[row][:32]}.jpg"
+        if not path.exists():
+            image = Image.fromarray(store.pixels(np.array([row]))[0])
+            image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+            run.write_bytes(path, jpeg(image))
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """Returns a picture as JPEG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def chosen_pictures(table: pd.DataFrame) -> list[int]:
-    """Picks at most 800 images of the test part, as many of each class, by how wrong, then how unsure, they are.
-
-    Without a test part the validation part is shown.
-    """
-    shown = table[table["split"] == "test"]
-    shown = shown if len(shown) else table
+    """Picks at most 776 images of the judged part, as many of each class, by how wrong, then how unsure, they are."""
+    shown = judged_part(table)
     order = np.where(shown["correct"], 1 + shown["confidence"], 1 - shown["confidence"])
     ranked = shown.assign(order=order).sort_values("order", kind="stable")
     rank_in_class = ranked.groupby("label", sort=False).cumcount()
-    return ranked.index[np.argsort(rank_in_class.to_numpy(), kind="stable")][:MAX_THUMBNAILS].tolist()
+    return ranked.index[np.argsort(rank_in_class.to_numpy(), kind="stable")][
+        : MAX_THUMBNAILS - KEPT_FOR_LABEL_ISSUES
+    ].tolist()
+
+
+def judged_part(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of the test part, or all where there is no test part."""
+    shown = table[table["split"] == "test"]
+    return shown if len(shown) else table

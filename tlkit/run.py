@@ -25,6 +25,11 @@ PROBABILITIES = "probabilities.npy"
 THUMBNAILS = "thumbnails"
 MODEL = "model.keras"
 REPORT = "report.html"
+PHASES = "phases.csv"
+EXPLANATIONS = "explanations.json"
+HEAT_MAPS = "explanations"
+LABEL_ISSUES = "label_issues.csv"
+EMBEDDING = "embedding.csv"
 STATE = "state.json"
 
 VERSION = 1  # Of the folder's layout; a reader that meets a higher one says so.
@@ -72,10 +77,20 @@ def require_run(path: str | Path, *needed: str) -> Path:
     for name in (STATE, *needed):
         if not (path / name).exists():
             raise InputError(f"Expected a run folder made by tlkit finetune. Received: {path}, which has no {name}.")
-    version = json.loads((path / STATE).read_text(encoding="utf-8")).get("version")
+    version = _read_version(path / STATE)
     if version != VERSION:
         raise InputError(f"Expected a run folder of version {VERSION}. Received: {path} of version {version}.")
     return path
+
+
+def _read_version(state: Path) -> Any:
+    try:
+        return json.loads(state.read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"Expected a run folder made by tlkit finetune. Received: {state}, which is damaged. Train again, or "
+            "restore it."
+        ) from None
 
 
 def remove(path: str | Path) -> int:

@@ -1,4 +1,4 @@
-"""The loop over phases: set trainable, compile, fit; and the convex head that comes first."""
+"""The loop over phases: set trainable, compile, fit; with the frozen part computed once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import keras
 import numpy as np
 
 from tlkit import strategies
-from tlkit.callbacks import BestWeights, EpochProgress
+from tlkit.activations import Activations, RowDataset, activations
+from tlkit.backbones.registry import Stage
+from tlkit.callbacks import BestWeights, EpochProgress, FiniteLoss, RateLog
 from tlkit.console import OnProgress
+from tlkit.data.loader import ImageDataset
 from tlkit.errors import InputError
 from tlkit.evaluation import evaluate_probabilities
-from tlkit.features import predict_in_order
+from tlkit.features import batches, has_accelerator, predict_in_order
 from tlkit.graph import feature_layer, head_dense, layers_after, require_functional, split_model
+from tlkit.optimizers import make_optimizer, normalisation_and_biases, warmup_cosine
 from tlkit.probe import Probe, fit_probe
 from tlkit.strategies import Phase
 
-Features = tuple[np.ndarray, np.ndarray]
+BATCH_SIZE = 32  # For arrays; datasets bring their own.
 
 
 class Step(Protocol):
@@ -38,27 +42,30 @@ def fine_tune(
     *,
     validation_data: Any,
     strategy: str | Sequence[Phase] = "frozen",
-    epochs: int = 0,
-    learning_rate: float = 1e-3,
+    train_from: str | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
     seed: int = 0,
     step: Step = _silent,
 ) -> keras.callbacks.History:
     """Fine-tunes a classifier in place, phase by phase.
 
-    The features of the frozen part are computed once, with the frozen part in inference mode, and the head is trained
-    on them. That gives the very weights of training the whole model with a truly frozen base, and no BatchNorm
-    statistic moves.
+    What is frozen in a phase is computed once, in inference mode, and the rest of the network trains on its outputs.
+    That gives the very weights of training the whole with a truly frozen base: no BatchNorm statistic moves, no
+    dropout of the base is active. Each phase ends with the weights of its best epoch by validation loss, or with those
+    it began with where no epoch was better.
 
     Args:
         model: A functional model with one input, a global pooling (or Flatten) layer and a Dense head that gives
             softmax probabilities or logits; `build_classifier` makes one, any other will do.
         data: What `keras.Model.fit` takes as training data: a `PyDataset`, a `tf.data.Dataset`, or `(x, y)`, with
             integer labels of shape (batch,) from 0 to classes - 1.
-        validation_data: The same for validation: it chooses the penalty of the convex head and the best epoch.
-        strategy: Name of a strategy, or phases of your own.
-        epochs: Epochs of gradient training after the convex fit, for a named strategy.
-        learning_rate: Peak learning rate of gradient training, for a named strategy.
-        seed: Seed of shuffling.
+        validation_data: The same for validation: it chooses the penalty of the convex head and the best epochs.
+        strategy: Name of a strategy (see `tlkit.strategies.get_strategy`), or phases of your own.
+        train_from: For a named strategy: first stage that `partial` and `gradual` train.
+        epochs: For a named strategy: epochs of each phase instead of its own number.
+        learning_rate: For a named strategy: peak rate of each phase instead of its own.
+        seed: Seed of shuffling and dropout.
         step: Shows the steps of the work; silent by default.
 
     Returns:
@@ -68,32 +75,89 @@ def fine_tune(
         InputError: The model cannot be split into base and head, labels are out of range, or a name is unknown.
     """
     require_functional(model)
-    phases = strategies.get_strategy(strategy, epochs, learning_rate) if isinstance(strategy, str) else strategy
+    stages = strategies.stages_of(model)
+    phases = (
+        strategy
+        if not isinstance(strategy, str)
+        else _named(model, strategy, stages, train_from, epochs, learning_rate)
+    )
+    for phase in phases:
+        strategies.cut_of(model, phase, stages)  # A stage that does not exist is told before anything is trained.
     history = keras.callbacks.History()
     history.set_model(model)
     history.on_train_begin()
     for phase in phases:
-        strategies.apply_phase(model, phase)
-        train, validation = _head_features(model, data, validation_data, step)
-        if phase.convex_head:
-            with step("Fitting the head", "penalties") as on_progress:
-                _record_probe(history, phase, _set_convex_head(model, train, validation, on_progress))
-        if phase.epochs:
-            with step(f"Training the head for {phase.epochs} epochs", "epochs") as on_progress:
-                _fit_head(model, phase, train, validation, seed, history, on_progress)
+        _run_phase(model, phase, stages, (data, validation_data), seed, history, step)
     return history
 
 
-def _head_features(model: keras.Model, data: Any, validation_data: Any, step: Step) -> tuple[Features, Features]:
-    """Computes the features of both parts, once, and checks their labels."""
-    prefix, _ = split_model(model, feature_layer(model))
+def _named(
+    model: keras.Model,
+    name: str,
+    stages: Sequence[Stage],
+    train_from: str | None,
+    epochs: int | None,
+    learning_rate: float | None,
+) -> tuple[Phase, ...]:
+    if train_from is None and name in ("partial", "gradual"):
+        if not stages:
+            raise InputError(f"Expected a model with stages for strategy {name!r}. Received: {model.name}, with none.")
+        train_from = strategies.stages_at_last_resolution(model, stages)
+    return strategies.get_strategy(name, stages, last_stages=train_from, epochs=epochs, learning_rate=learning_rate)
+
+
+def _run_phase(
+    model: keras.Model,
+    phase: Phase,
+    stages: Sequence[Stage],
+    data: tuple[Any, Any],
+    seed: int,
+    history: keras.callbacks.History,
+    step: Step,
+) -> None:
+    """Sets what trains, computes what does not, fits."""
+    strategies.apply_phase(model, phase, stages)
+    cut = strategies.cut_of(model, phase, stages)
+    if cut is None:
+        # A twin over the same layers is compiled, so that the model saves and loads without our optimizer.
+        twin = keras.Model(model.inputs[0], model.outputs[0])
+        _fit(model, twin, phase, stages, (_shuffled(data[0], seed), data[1]), seed, history, step)
+        return
+    prefix, suffix = split_model(model, cut)
+    train, validation = (_computed(prefix, part, name, step) for part, name in zip(data, PARTS, strict=True))
     num_classes = head_dense(model).units
-    found = []
-    for name, part in (("training", data), ("validation", validation_data)):
-        with step(f"Computing features of the {name} images", "batches") as on_progress:
-            features, labels = predict_in_order(prefix, part, on_progress=on_progress)
-        found.append((features, _checked_labels(labels, num_classes, name)))
-    return found[0], found[1]
+    labels = [
+        _checked_labels(part.labels, num_classes, name) for part, name in zip((train, validation), PARTS, strict=True)
+    ]
+    if phase.convex_head:
+        with step("Fitting the head", "penalties") as on_progress:
+            features = (_flat(train.rows), labels[0]), (_flat(validation.rows), labels[1])
+            _record_probe(history, _set_convex_head(model, *features, on_progress))
+    if phase.epochs:
+        size = getattr(data[0], "batch_size", BATCH_SIZE)
+        rows = RowDataset(train.rows, labels[0], size, True, seed), RowDataset(validation.rows, labels[1], size)
+        _fit(model, suffix, phase, stages, rows, seed, history, step)
+    train.close()
+    validation.close()
+
+
+PARTS = ("training", "validation")
+
+
+def _computed(prefix: keras.Model, data: Any, name: str, step: Step) -> Activations:
+    with step(f"Computing features of the {name} images", "batches") as on_progress:
+        return activations(prefix, data, on_progress)
+
+
+def _flat(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows).reshape(len(rows), -1)
+
+
+def _shuffled(data: Any, seed: int) -> Any:
+    """Returns a data set of ours in a new order each epoch, and other data as they are."""
+    if not isinstance(data, ImageDataset):
+        return data
+    return ImageDataset(data.store, data.indices, data.labels, data.batch_size, shuffle=True, seed=seed)
 
 
 def _checked_labels(labels: np.ndarray | None, num_classes: int, name: str) -> np.ndarray:
@@ -109,6 +173,9 @@ def _checked_labels(labels: np.ndarray | None, num_classes: int, name: str) -> n
     return labels.astype("int64")
 
 
+Features = tuple[np.ndarray, np.ndarray]
+
+
 def _set_convex_head(
     model: keras.Model, train: Features, validation: Features, on_progress: OnProgress | None
 ) -> Probe:
@@ -118,55 +185,98 @@ def _set_convex_head(
     if between or head.kernel.shape[0] != train[0].shape[1]:
         raise InputError(
             f"Expected one Dense layer between the features and the output, for the convex head. Received: also "
-            f"{', '.join(between)}. Use phases with convex_head=False and epochs, such as strategies.frozen(epochs=20, "
-            "convex_head=False)."
+            f"{', '.join(between)}. Use phases of your own instead: tlkit.Phase('head', epochs=20)."
         )
     probe = fit_probe(*train, *validation, num_classes=head.units, on_progress=on_progress)
     head.set_weights([probe.kernel, probe.bias] if head.use_bias else [probe.kernel])
     return probe
 
 
-def _record_probe(history: keras.callbacks.History, phase: Phase, probe: Probe) -> None:
+def _record_probe(history: keras.callbacks.History, probe: Probe) -> None:
     for index, point in enumerate(probe.path):
-        row = {
-            "phase": "probe",
-            "epoch": index,
-            "penalty": point.penalty,
-            "learning_rate": None,
-            "loss": point.loss,
-            "accuracy": point.accuracy,
-            "val_loss": point.val_loss,
-            "val_accuracy": point.val_accuracy,
-            "best": point.penalty == probe.penalty,
-        }
-        history.on_epoch_end(len(history.epoch), row)
+        row = {"phase": "probe", "epoch": index, "penalty": point.penalty, "learning_rate": None}
+        scores = {name: getattr(point, name) for name in SCORES}
+        history.on_epoch_end(len(history.epoch), row | scores | {"best": point.penalty == probe.penalty})
 
 
-def _fit_head(
+SCORES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def _fit(
     model: keras.Model,
+    suffix: keras.Model,
     phase: Phase,
-    train: Features,
-    validation: Features,
+    stages: Sequence[Stage],
+    data: tuple[Any, Any],
     seed: int,
     history: keras.callbacks.History,
-    on_progress: OnProgress | None,
+    step: Step,
 ) -> None:
-    """Trains the layers after the features on the features, and keeps the best epoch by validation loss."""
-    _, suffix = split_model(model, feature_layer(model))
+    """Compiles and fits the part of the model that trains, and keeps its best epoch."""
     keras.utils.set_random_seed(seed)
+    train, validation = (_as_fit_takes_it(part) for part in data)
+    _compile(model, suffix, phase, stages, _number_of_steps(train) * phase.epochs, _has_one_hot_labels(data[0]))
+    start_loss = suffix.evaluate(**validation, verbose=0, return_dict=True)["loss"]
+    best = BestWeights(start_loss, phase.patience)
+    with step(f"Training {phase.name} for up to {phase.epochs} epochs", "epochs") as on_progress:
+        callbacks = [RateLog(), best, FiniteLoss(phase.name, phase.learning_rate)]
+        callbacks += [EpochProgress(on_progress)] if on_progress else []
+        held_out = validation["x"] if "y" not in validation else (validation["x"], validation["y"])
+        logs = suffix.fit(
+            **train, validation_data=held_out, epochs=phase.epochs, callbacks=callbacks, verbose=0
+        ).history
+    for epoch in range(len(logs["loss"])):
+        row = {
+            "phase": phase.name,
+            "epoch": epoch,
+            "penalty": None,
+            "learning_rate": float(logs["learning_rate"][epoch]),
+        }
+        scores = {name: float(logs[name][epoch]) for name in SCORES}
+        history.on_epoch_end(len(history.epoch), row | scores | {"best": epoch == best.best_epoch})
+
+
+def _compile(
+    model: keras.Model, suffix: keras.Model, phase: Phase, stages: Sequence[Stage], steps: int, one_hot: bool
+) -> None:
+    from_logits = not _gives_probabilities(model)
+    losses = keras.losses.CategoricalCrossentropy if one_hot else keras.losses.SparseCategoricalCrossentropy
+    metric = keras.metrics.CategoricalAccuracy if one_hot else keras.metrics.SparseCategoricalAccuracy
+    on_cpu_with_tensorflow = keras.backend.backend() == "tensorflow" and not has_accelerator()
     suffix.compile(
-        optimizer=keras.optimizers.Adam(phase.learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not _gives_probabilities(model)),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        optimizer=make_optimizer(
+            phase.optimizer,
+            warmup_cosine(phase.learning_rate, steps, phase.warmup),
+            factors=strategies.rate_factors(model, phase, stages),
+            weight_decay=phase.weight_decay,
+            not_decayed=normalisation_and_biases(suffix),
+        ),
+        loss=losses(from_logits=from_logits),
+        metrics=[metric(name="accuracy")],
+        jit_compile=False if on_cpu_with_tensorflow else "auto",
     )
-    start_loss, _ = suffix.evaluate(*validation, verbose=0)
-    best = BestWeights(start_loss)
-    callbacks = [best, EpochProgress(on_progress)] if on_progress else [best]
-    logs = suffix.fit(*train, validation_data=validation, epochs=phase.epochs, callbacks=callbacks, verbose=0).history
-    for epoch in range(phase.epochs):
-        row = {name: float(values[epoch]) for name, values in logs.items()}
-        extra = {"phase": phase.name, "epoch": epoch, "penalty": None, "learning_rate": phase.learning_rate}
-        history.on_epoch_end(len(history.epoch), extra | row | {"best": epoch == best.best_epoch})
+
+
+def _as_fit_takes_it(data: Any) -> dict[str, Any]:
+    return {"x": data[0], "y": data[1], "batch_size": BATCH_SIZE} if isinstance(data, tuple) else {"x": data}
+
+
+def _number_of_steps(train: dict[str, Any]) -> int:
+    """Steps of an epoch; data that do not know theirs get a long schedule."""
+    if "y" in train:
+        return -(-len(train["x"]) // BATCH_SIZE)
+    try:
+        return len(train["x"])
+    except TypeError:
+        return UNKNOWN_STEPS
+
+
+UNKNOWN_STEPS = 1000
+
+
+def _has_one_hot_labels(data: Any) -> bool:
+    _, labels = next(iter(batches(data)))
+    return labels is not None and labels.ndim == 2
 
 
 def evaluate(

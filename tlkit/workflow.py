@@ -154,7 +154,7 @@ class Timer:
 
 
 def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
-    with timer("Starting Keras"):
+    with timer("Starting Keras, which takes a few seconds"):
         start_keras()
         from tlkit.backbones.build import prepare_backbone
     with timer(f"Building {config.model.backbone}", "bytes") as on_progress:
@@ -230,6 +230,7 @@ def _train(config: Config, model: keras.Model, manifest: Manifest, store: Store,
         train,
         validation_data=validation,
         strategy=config.training.strategy,
+        train_from=config.training.train_from,
         epochs=config.training.epochs,
         learning_rate=config.training.learning_rate,
         seed=config.training.seed,
@@ -270,7 +271,15 @@ def _evaluate(config: Config, folder: Path, manifest: Manifest, store: Store, ti
     results.write_thumbnails(folder, table, manifest, store)
     with timer("Computing metrics and intervals"):
         labels = {split: manifest.labels(split) for split in ("train", "validation", "test")}
-        metrics = evaluation.evaluate_splits(labels, probabilities, manifest.class_names, seed=config.training.seed)
+        groups = {split: manifest.items["group"].to_numpy()[manifest.indices(split)].tolist() for split in labels}
+        metrics = evaluation.evaluate_splits(
+            labels,
+            probabilities,
+            manifest.class_names,
+            groups=groups,
+            sensitivity=config.evaluation.sensitivity,
+            seed=config.training.seed,
+        )
     run.write_json(folder / run.METRICS, metrics)
     return metrics
 

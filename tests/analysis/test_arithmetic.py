@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
@@ -18,7 +20,14 @@ POOLING = {1: keras.layers.MaxPooling1D, 2: keras.layers.AveragePooling2D, 3: ke
 
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "expected"),
-    [(5, 3, 2, 0, 2), (256, 3, 2, 1, 128), (128, 4, 1, 0, 125), (4, 3, 1, 0, 2), (28, 5, 1, "same", 28), (227, 11, 4, 0, 55)],
+    [
+        (5, 3, 2, 0, 2),
+        (256, 3, 2, 1, 128),
+        (128, 4, 1, 0, 125),
+        (4, 3, 1, 0, 2),
+        (28, 5, 1, "same", 28),
+        (227, 11, 4, 0, 55),
+    ],
 )
 def test_sizes_of_the_lectures(size: int, kernel: int, stride: int, padding: int | str, expected: int) -> None:
     assert arithmetic.output_size(size, kernel, stride, padding) == expected
@@ -55,9 +64,7 @@ def test_mnist_network_and_its_fully_connected_rival() -> None:
     assert (convolutions, second, dense) == (225, 3_600, 7_840)
     assert convolutions + second + dense == 11_665
     sizes = (784, 225, 144, 10)
-    rival = [
-        arithmetic.convolution_parameters(a, b, (), bias=False) for a, b in zip(sizes, sizes[1:], strict=False)
-    ]
+    rival = [arithmetic.convolution_parameters(a, b, (), bias=False) for a, b in pairwise(sizes)]
     assert rival == [176_400, 32_400, 1_440]
     assert sum(rival) == 210_240
 
@@ -132,7 +139,10 @@ def test_cross_correlation_is_what_keras_computes(window: dict, seed: int) -> No
     size, kernel, stride, padding = (window[name] for name in ("size", "kernel", "stride", "padding"))
     assume(padding == "same" or kernel <= size)
     rng = np.random.default_rng(seed)
-    image, weights = rng.normal(size=(size, size)).astype("float32"), rng.normal(size=(kernel, kernel)).astype("float32")
+    image, weights = (
+        rng.normal(size=(size, size)).astype("float32"),
+        rng.normal(size=(kernel, kernel)).astype("float32"),
+    )
     theirs = keras.ops.conv(image[None, :, :, None], weights[:, :, None, None], stride, padding)
     ours = arithmetic.cross_correlate(image, weights, stride, padding)
     np.testing.assert_allclose(ours, np.asarray(theirs)[0, :, :, 0], atol=1e-4)

@@ -126,7 +126,12 @@ def test_nested_models_are_opened() -> None:
     inputs = keras.Input((32, 32, 3))
     model = keras.Model(inputs, layers.MaxPooling2D(2, name="pool")(inner(inputs)))
     steps = trace(model)
-    assert [step.output_shape for step in steps] == [(None, 32, 32, 3), (None, 30, 30, 4), (None, 28, 28, 4), (None, 14, 14, 4)]
+    assert [step.output_shape for step in steps] == [
+        (None, 32, 32, 3),
+        (None, 30, 30, 4),
+        (None, 28, 28, 4),
+        (None, 14, 14, 4),
+    ]
     assert steps[1].name == f"inner/{inner.layers[0].name}"
     assert field_of(model, "pool").size == (6, 6)
 
@@ -156,7 +161,10 @@ LAYERS = st.one_of(
         lambda size, method: lambda: layers.UpSampling2D(size, interpolation=method),
         st.integers(2, 3), st.sampled_from(["nearest", "bilinear"]),
     ),
-    st.builds(lambda before, after: lambda: layers.ZeroPadding2D(((before, after), (after, before))), st.integers(0, 2), st.integers(0, 2)),
+    st.builds(
+        lambda before, after: lambda: layers.ZeroPadding2D(((before, after), (after, before))),
+        st.integers(0, 2), st.integers(0, 2),
+    ),
     st.just(lambda: layers.Cropping2D(((1, 0), (0, 2)))),
     st.just(lambda: layers.AdaptiveAveragePooling2D((5, 7))),
 )  # fmt: skip

@@ -13,9 +13,17 @@ import pytest
 
 from tlkit.backbones.download import DownloadError, download, file_digest
 
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 CONTENT = bytes(range(256)) * 5000
 MD5 = hashlib.md5(CONTENT).hexdigest()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    for variable in PROXIES:
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
 
 
 @contextlib.contextmanager

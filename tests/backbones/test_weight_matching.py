@@ -18,7 +18,7 @@ LAYERS = 5
 
 
 def tiny(filters=4, deeper=False, named=False):
-    """The network of `goldens/make_keras2_weights.py`; three of its layers have names made up by Keras unless `named`."""
+    """The network of `goldens/make_keras2_weights.py`; Keras makes up the names of three layers unless `named`."""
     image = keras.Input((16, 16, 3), name="image")
     x = layers.Conv2D(filters, 3, name="stem_conv")(image)
     x = layers.BatchNormalization(name="stem_bn" if named else None)(x)

@@ -48,13 +48,21 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "keras" / "models"
 
 
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    for variable in PROXIES:
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
+
+
 @pytest.fixture
 def no_network(monkeypatch):
     """Every download goes to a port where nobody listens."""
-    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "")
-    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
 
 
 def assert_same_features(model, reference, pixels, preprocess_input):
@@ -250,6 +258,10 @@ def test_efficientnet_equals_keras_with_its_extra_rescaling(cache, pixels, monke
             unregister_backbone("b0_published")
     assert len(reference.layers) == len(model.layers) + 1
     assert_same_features(model, reference, pixels, lambda x: x)
+    if kind == "file":
+        grey = build_backbone("efficientnetb0", image_size=SIZE, weights=cache / name, input_channels=1)
+        scale = grey.get_layer("preprocess_scale").scale
+        assert scale == pytest.approx([np.mean([1 / (255 * std) for std in (0.229, 0.224, 0.225)])], rel=1e-4)
 
 
 @pytest.mark.slow

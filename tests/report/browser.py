@@ -124,6 +124,14 @@ class Browser:
             text = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
 
+    def assert_quiet(self) -> None:
+        """No console message, no alert, no request but for the page and the pictures inside it."""
+        assert self.problems == []
+        assert self.dialogs == []
+        outside = [address[:80] for address in self.requests if not address.startswith(("file:", "data:image/"))]
+        assert outside == []
+        assert sum(address.startswith("file:") for address in self.requests) == 1
+
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         """Writes a PNG of the page, all of it or what the window shows."""
         data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole))

@@ -60,15 +60,6 @@ def choose(browser: Any, field: str, value: str) -> None:
     browser.run(CHOOSE.format(f"{json.dumps(field)}, {json.dumps(value)}"))
 
 
-def assert_quiet(browser: Any) -> None:
-    """No console message, no alert, no request but for the page and the pictures inside it."""
-    assert browser.problems == []
-    assert browser.dialogs == []
-    outside = [address[:80] for address in browser.requests if not address.startswith(("file:", "data:image/"))]
-    assert outside == []
-    assert sum(address.startswith("file:") for address in browser.requests) == 1
-
-
 @pytest.mark.parametrize("width", [1200, 390])
 def test_hostile_names_run_nothing_and_fetch_nothing(browser: Any, hostile_page: Path, width: int) -> None:
     browser.open(hostile_page, width=width)
@@ -87,7 +78,7 @@ def test_hostile_names_run_nothing_and_fetch_nothing(browser: Any, hostile_page:
     assert HOSTILE[0] in browser.run("document.getElementById('pictures-list').textContent")
     assert browser.run("document.querySelectorAll('#pictures-list script').length") == 0
     assert browser.run("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
-    assert_quiet(browser)
+    browser.assert_quiet()
 
 
 def test_policy_stops_a_script_that_got_in(browser: Any, page: Path, tmp_path: Path) -> None:
@@ -109,7 +100,7 @@ def test_page_opens_without_a_word_and_without_sideways_scrolling(
     background = browser.run("getComputedStyle(document.body).backgroundColor")
     brightness = sum(map(int, re.findall(r"\d+", background))) / 3
     assert brightness < 60 if dark else brightness > 200
-    assert_quiet(browser)
+    browser.assert_quiet()
 
 
 def test_matrix_sorts_by_recall_and_back(browser: Any, page: Path) -> None:
@@ -130,7 +121,7 @@ def test_matrix_sorts_by_recall_and_back(browser: Any, page: Path) -> None:
     assert browser.run(LINES) == sorted(plain)
     choose(browser, "matrix-order", "index")
     assert browser.run(LINES) == plain
-    assert_quiet(browser)
+    browser.assert_quiet()
 
 
 def test_matrix_shows_shares_and_hides_hits(browser: Any, page: Path) -> None:
@@ -161,7 +152,7 @@ def test_cell_opens_its_pictures_by_keyboard_alone(browser: Any, page: Path) -> 
     browser.press("Escape")
     assert browser.run("document.getElementById('pictures').open") is False
     assert browser.run("document.activeElement.getAttribute('aria-label')") == label
-    assert_quiet(browser)
+    browser.assert_quiet()
 
 
 def test_class_table_sorts_and_filters(browser: Any, page: Path) -> None:
@@ -240,7 +231,7 @@ def test_matrix_of_200_classes_is_read_by_keyboard(
     )
     shown = "[...document.querySelectorAll('#class-table tbody tr')].filter((row) => !row.hidden).length"
     assert browser.run(shown) == 11
-    assert_quiet(browser)
+    browser.assert_quiet()
 
 
 def test_comparison_opens_quietly(browser: Any, tmp_path: Path, build_run: Callable[..., Path]) -> None:
@@ -250,4 +241,4 @@ def test_comparison_opens_quietly(browser: Any, tmp_path: Path, build_run: Calla
         browser.open(page, width=width)
         assert browser.run("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
         assert "b <img src=x onerror=alert(1)>" in browser.run("document.querySelector('h1').textContent")
-        assert_quiet(browser)
+        browser.assert_quiet()

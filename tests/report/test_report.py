@@ -186,6 +186,45 @@ def test_empty_history_and_audit(run: Path) -> None:
     assert "Nothing was found amiss" in page
 
 
+def test_long_lists_end_and_say_so(run: Path) -> None:
+    items = [f"{index}.png" for index in range(150)]
+    finding = {"kind": "tiny", "severity": "note", "message": "150 images are tiny.", "items": items}
+    (run / "audit.json").write_text(json.dumps({"findings": [finding]}))
+    lines = (run / "manifest.csv").read_text().splitlines()
+    broken = [f"broken {index}.png,zero,,,,set aside,empty file" for index in range(300)]
+    (run / "manifest.csv").write_text("\n".join([*lines, *broken]) + "\n")
+    page, markdown, facts = report_of(run)
+    assert facts["data"]["findings"][0]["num_items"] == 150
+    assert "and 50 more in audit.json" in page
+    for text in (page, markdown):
+        assert "The first 200; manifest.csv names all." in text
+        assert "broken 299.png" not in text
+    assert len(facts["data"]["set_aside"]) == 302
+
+
+def test_what_a_run_may_add_is_shown(run: Path) -> None:
+    environment = json.loads((run / "environment.json").read_text())
+    environment["peak_memory_bytes"] = {"Fitting the head": 1_500_000_000}
+    environment["parameters"] = {"total": 3_400_000, "trainable": 12_810}
+    (run / "environment.json").write_text(json.dumps(environment))
+    (run / "model.keras").write_bytes(b"0" * 2_500_000)
+    page = report_of(run)[0].replace("\u202f", " ")
+    for text in ("Peak memory", "1.5 GB", "12,810 of 3,400,000 parameters were trained", "The model file has 2.5 MB"):
+        assert text in page
+
+
+def test_wanted_sensitivity_is_told_with_its_threshold(tmp_path: Path, build_run: Callable[..., Path]) -> None:
+    folder = build_run(tmp_path / "run", num_images=200, digits=(1, 8), class_names=("one", "eight"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    judged = metrics["test"]["two_classes"] | {"threshold": 0.123}
+    metrics["screening"] = {"wanted_sensitivity": 0.95, "validation": judged, "test": judged}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    page, markdown, _ = report_of(folder)
+    for text in (page.replace("\u202f", " "), markdown.replace("\u202f", " ")):
+        assert "0.123" in text
+        assert "chosen on the validation images to find 95.0 % of them" in text
+
+
 def test_failed_run_is_said_to_have_failed(run: Path) -> None:
     (run / "state.json").write_text('{"status": "failed", "version": 1}')
     assert "This run failed before its end" in report_of(run)[0]
@@ -243,11 +282,12 @@ def test_hostile_names_are_text_in_the_markdown(tmp_path: Path, build_run: Calla
     assert "名前 の クラス" in markdown
 
 
+@pytest.mark.slow
 def test_many_images_and_classes_stay_within_memory(tmp_path: Path, write_folder: Callable[..., None]) -> None:
     pytest.importorskip("resource")
     generator = np.random.default_rng(0)
-    labels = generator.integers(100, size=4_000)
-    scores = generator.normal(size=(4_000, 100)) + 4 * np.eye(100)[labels]
+    labels = generator.integers(100, size=20_000)
+    scores = generator.normal(size=(20_000, 100)) + 4 * np.eye(100)[labels]
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     folder = made_run(tmp_path / "run", write_folder, labels, probabilities, [f"class {index}" for index in range(100)])
     code = (

@@ -98,10 +98,8 @@ def transposed_padding(
         raise unknown_name("padding of a transposed convolution", padding, ("valid", "same"))
     if padding == "valid":
         return 0, max(stride - extent, 0) if output_padding is None else output_padding
-    if output_padding is None:
-        total = stride + extent - 2
-    else:
-        total = extent + extent % 2 - 2 + output_padding
+    added = stride - extent % 2 if output_padding is None else output_padding
+    total = extent + extent % 2 - 2 + added
     left = min(total // 2 + total % 2, extent - 1)
     return extent - 1 - left, total - left - (extent - 1)
 
@@ -189,9 +187,7 @@ def cross_correlate(
     if image.ndim != kernel.ndim:
         raise InputError(f"Expected a filter of {image.ndim} axes, as the image has. Received: {kernel.ndim}.")
     sizes = [output_size(n, k, stride, padding, dilation) for n, k in zip(image.shape, kernel.shape, strict=True)]
-    widths = [
-        padding_amounts(n, k, stride, padding, dilation) for n, k in zip(image.shape, kernel.shape, strict=True)
-    ]
+    widths = [padding_amounts(n, k, stride, padding, dilation) for n, k in zip(image.shape, kernel.shape, strict=True)]
     padded = np.pad(image, widths)
     result = np.zeros(sizes, np.result_type(image, kernel))
     for place in product(*(range(k) for k in kernel.shape)):

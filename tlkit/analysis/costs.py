@@ -13,8 +13,9 @@ from typing import Any
 
 import keras
 
-from tlkit.analysis import arithmetic
-from tlkit.analysis.reach import keras_kind, space
+from tlkit.analysis import arithmetic, kinds
+from tlkit.analysis.kinds import keras_kind
+from tlkit.analysis.reach import space
 from tlkit.analysis.trace import Shape, Step
 
 
@@ -76,7 +77,7 @@ def _positions(layer: Any, shape: Shape) -> int:
 
 
 def _unshared(step: Step, parameters: int) -> int | None:
-    if keras_kind(step.operation) not in CONVOLUTIONS:
+    if keras_kind(step.operation) not in kinds.CONVOLUTIONS:
         return parameters
     positions = space(step.operation, step.output_shape)
     return None if None in positions else arithmetic.unshared_parameters(math.prod(positions), parameters)
@@ -87,17 +88,17 @@ def _arithmetic(step: Step, outputs: int | None) -> tuple[int | None, int | None
     kind = keras_kind(step.operation)
     if outputs is None or any(_values(shape) is None for shape in step.input_shapes):
         return None, None
-    if kind in FREE or not step.sources:
+    if kind in kinds.FREE or not step.sources:
         return 0, 0
     if kind in PRODUCTS:
         return PRODUCTS[kind](step, outputs), outputs * _extras(step.operation)
-    if kind in POOLING:
+    if kind in kinds.POOLING:
         return 0, outputs * math.prod(step.operation.pool_size)
     if kind in PER_INPUT_VALUE:
         return 0, PER_INPUT_VALUE[kind] * _input_values(step)
     if kind in PER_OUTPUT_VALUE:
         return 0, PER_OUTPUT_VALUE[kind] * outputs
-    if kind in MERGES:
+    if kind in kinds.MERGES:
         return 0, outputs * max(len(step.input_shapes) - 1, 1)
     return None, None
 
@@ -140,7 +141,7 @@ def _einsum_dense(step: Step, _: int) -> int | None:
     if "." in layer.equation:
         return None
     sizes = dict(zip(inputs, step.input_shapes[0], strict=True)) | dict(zip(kernel, layer.kernel.shape, strict=True))
-    return math.prod(size for letter, size in sizes.items() if letter != inputs[0])  # type: ignore[misc]
+    return math.prod(size for letter, size in sizes.items() if letter != inputs[0])
 
 
 def _multi_head_attention(step: Step, _: int) -> int:
@@ -156,31 +157,17 @@ def _multi_head_attention(step: Step, _: int) -> int:
     return projections + queries * keys * layer.num_heads * (layer.key_dim + layer.value_dim)
 
 
-CONVOLUTIONS = frozenset(
-    "Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D Conv1DTranspose "
-    "Conv2DTranspose Conv3DTranspose".split()
-)
 PRODUCTS: dict[str, Callable[[Step, int], int | None]] = {
-    **dict.fromkeys("Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D".split(), _convolution),
-    **dict.fromkeys("SeparableConv1D SeparableConv2D".split(), _separable),
-    **dict.fromkeys("Conv1DTranspose Conv2DTranspose Conv3DTranspose".split(), _transposed),
+    **dict.fromkeys(kinds.DIRECT_CONVOLUTIONS, _convolution),
+    **dict.fromkeys(kinds.SEPARABLE_CONVOLUTIONS, _separable),
+    **dict.fromkeys(kinds.TRANSPOSED_CONVOLUTIONS, _transposed),
     "Dense": _dense,
     "EinsumDense": _einsum_dense,
     "MultiHeadAttention": _multi_head_attention,
 }
-POOLING = frozenset(f"{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3))
-# Layers that move values, or do nothing at inference.
-FREE = frozenset(
-    "InputLayer Flatten Reshape Permute Concatenate Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D "
-    "GaussianDropout GaussianNoise AlphaDropout ActivityRegularization Identity ZeroPadding1D ZeroPadding2D "
-    "ZeroPadding3D Cropping1D Cropping2D Cropping3D CenterCrop RandomFlip RandomRotation RandomZoom RandomTranslation "
-    "RandomContrast RandomBrightness StochasticDepth GetItem Transpose Squeeze ExpandDims Cast StopGradient".split()
-)
 # Operations for each value read: one to add or compare, and as many as the formula of a normalisation has.
 PER_INPUT_VALUE: dict[str, int] = {
-    **{f"Global{kind}Pooling{rank}D": 1 for kind in ("Max", "Average") for rank in (1, 2, 3)},
-    **{f"Adaptive{kind}Pooling{rank}D": 1 for kind in ("Max", "Average") for rank in (1, 2, 3)},
-    **dict.fromkeys("Mean Max Min Sum".split(), 1),
+    **dict.fromkeys(kinds.GLOBAL_POOLING | kinds.ADAPTIVE_POOLING | kinds.REDUCTIONS, 1),
     "Softmax": 3,  # Exponential, sum, division.
     "LayerNormalization": 5,  # Mean (1), variance (2), then a multiplication and an addition.
     "GroupNormalization": 5,
@@ -188,17 +175,10 @@ PER_INPUT_VALUE: dict[str, int] = {
     "UnitNormalization": 3,
 }
 PER_OUTPUT_VALUE: dict[str, int] = {
+    **dict.fromkeys(kinds.ACTIVATIONS | kinds.UNARY_OPERATIONS, 1),
     "BatchNormalization": 2,  # At inference it is one multiplication and one addition.
     "Normalization": 2,
+    "CustomScaleLayer": 2,  # Of InceptionResNetV2: x + scale * y.
     "Rescaling": 2,
-    **dict.fromkeys("Activation ReLU LeakyReLU PReLU ELU LayerScale".split(), 1),
-    **dict.fromkeys(
-        "Relu Relu6 Sigmoid Silu Tanh Softplus HardSigmoid HardSilu Gelu Exp Log Square Sqrt Negative Absolute "
-        "Clip Power".split(),
-        1,
-    ),
-    **dict.fromkeys("UpSampling1D UpSampling2D UpSampling3D".split(), 0),
-    "Resizing": 7,  # Bilinear: four products, three additions.
-    "Resize": 7,
+    **dict.fromkeys(kinds.RESIZING, 7),  # Bilinear: four products, three additions.
 }
-MERGES = frozenset("Add Subtract Multiply Average Maximum Minimum Divide TrueDivide".split())

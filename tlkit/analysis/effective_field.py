@@ -53,7 +53,8 @@ def effective_fields(
     Args:
         model: A functional model with one image as input, channels last.
         layers: Names of layers whose outputs are feature maps.
-        images: Float or integer array (n, height, width, channels), as the model takes them.
+        images: Float or integer array (n, height, width, channels), as the model takes them; a few are enough, and
+            they are in memory at once.
         unit: Position in the feature map; the middle one of each layer when None.
 
     Raises:
@@ -66,11 +67,8 @@ def effective_fields(
     for name in names:
         shape = _map_shape(model, images[:1], name)
         place = _place(name, shape, unit)
-        mass = np.zeros(images.shape[1:-1], np.float64)
-        differentiated = value_and_gradients(_unit_value(model, name, place, shape[-1]))
-        for image in images:
-            _, (gradient,) = differentiated([image[None]])
-            mass += np.abs(keras.ops.convert_to_numpy(gradient)[0]).sum(axis=-1)
+        _, (gradient,) = value_and_gradients(_unit_value(model, name, place, shape[-1]))([images])
+        mass = np.abs(np.asarray(keras.ops.convert_to_numpy(gradient), np.float64)).sum(axis=(0, -1))
         fields.append(_field(name, place, mass))
     return tuple(fields)
 
@@ -80,23 +78,33 @@ def _unit_value(model: keras.Model, name: str, place: tuple[int, ...], channels:
 
     def value(tensors: list[Any]) -> Any:
         found = run_until(model, tensors[0], name)
-        return keras.ops.sum(keras.ops.cast(found[(0, *place)], "float32") * signs)
+        return keras.ops.sum(keras.ops.cast(found[(slice(None), *place)], "float32") * signs)
 
     return value
 
 
+class _ReachedError(Exception):
+    """Carries the output of the step that was asked for out of the run."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output = output
+
+
 def run_until(model: keras.Model, inputs: Any, name: str) -> Any:
-    """Runs a model on tensors and returns the output of one step."""
-    found: list[Any] = []
+    """Runs a model on tensors up to one step and returns its output."""
 
     def visit(step: str, operation: Any, args: tuple, kwargs: dict) -> Any:
         outputs = operation(*args, **kwargs)
         if step == name:
-            found.append(outputs)
+            raise _ReachedError(outputs)
         return outputs
 
-    run(model, inputs, visit)
-    return found[0]
+    try:
+        run(model, inputs, visit)
+    except _ReachedError as reached:
+        return reached.output
+    return inputs  # The step is the input itself, which is given and not run.
 
 
 def _map_shape(model: keras.Model, image: NDArray, name: str) -> tuple[int, ...]:
@@ -128,7 +136,6 @@ def _field(name: str, place: tuple[int, ...], mass: NDArray[np.float64]) -> Effe
     distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(pixels, centre, strict=True)))
     order = np.argsort(distance, axis=None, kind="stable")
     reached = np.cumsum(mass.ravel()[order])
-    radius = {
-        share: float(distance.ravel()[order[min(np.searchsorted(reached, share), len(order) - 1)]]) for share in SHARES
-    }
+    last = {share: min(int(np.searchsorted(reached, share)), len(order) - 1) for share in SHARES}
+    radius = {share: float(distance.ravel()[order[place]]) for share, place in last.items()}
     return EffectiveField(name, place, mass.astype(np.float32), centre, radius)

@@ -88,9 +88,7 @@ def sliding(size: int, kernel: int, stride: int, padding: Padding, dilation: int
     return AxisMap(stride, (-before,), (window_extent(kernel, dilation) - 1 - before,))
 
 
-def transposed(
-    kernel: int, stride: int, padding: str, dilation: int = 1, output_padding: int | None = None
-) -> AxisMap:
+def transposed(kernel: int, stride: int, padding: str, dilation: int = 1, output_padding: int | None = None) -> AxisMap:
     """The map of a transposed convolution; an output between the windows is given the input before it."""
     front, _ = transposed_padding(kernel, stride, padding, dilation, output_padding)
     extent = window_extent(kernel, dilation)

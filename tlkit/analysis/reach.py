@@ -7,37 +7,14 @@ from typing import Any
 
 import keras
 
-from tlkit.analysis import intervals
+from tlkit.analysis import intervals, kinds
 from tlkit.analysis.intervals import AxisMap
+from tlkit.analysis.kinds import keras_kind
 from tlkit.analysis.trace import Shape, Step
 
 WHOLE = "whole"
 Reach = tuple[AxisMap, ...] | str
 """A map for each axis of space; `WHOLE`; or, in words, why it cannot be told."""
-
-# Layers that leave every value at its place. Those that act in training only are among them.
-POINTWISE_LAYERS = frozenset(
-    "InputLayer Activation ReLU LeakyReLU PReLU ELU BatchNormalization Dropout SpatialDropout1D SpatialDropout2D "
-    "SpatialDropout3D GaussianDropout GaussianNoise AlphaDropout ActivityRegularization Identity Rescaling "
-    "Normalization Masking Add Subtract Multiply Average Maximum Minimum Dense LayerScale StochasticDepth "
-    "RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast RandomFlip RandomGaussianBlur "
-    "RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation "
-    "RandomSharpness RandomShear RandomTranslation RandomZoom RandomErasing RandomElasticTransform AugMix "
-    "RandAugment MixUp CutMix Solarization".split()
-)
-POINTWISE_OPERATIONS = frozenset(
-    "Add Subtract Multiply Divide TrueDivide FloorDivide Negative Absolute Abs Power Square Sqrt Rsqrt Exp Expm1 Log "
-    "Log1p Maximum Minimum Clip Where Cast Identity Relu Relu6 Sigmoid Silu Tanh Softplus Softsign HardSigmoid HardSilu "
-    "HardTanh Gelu Elu Selu Celu LeakyRelu LogSigmoid Sign Sin Cos Reciprocal Round Floor Ceil StopGradient".split()
-)
-REDUCTIONS = frozenset("Mean Max Min Sum Var Std Prod Amax Amin Logsumexp Norm Any All".split())
-WHOLE_LAYERS = frozenset(
-    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D "
-    "GlobalMaxPooling3D Flatten Attention AdditiveAttention MultiHeadAttention GroupedQueryAttention "
-    "GroupNormalization LSTM GRU SimpleRNN Bidirectional".split()
-)
-# Layers and operations that work along `axis`: only along the channels do they leave space alone.
-ALONG_AXIS = frozenset("LayerNormalization RMSNormalization UnitNormalization Softmax LogSoftmax".split())
 
 
 def reach(step: Step) -> Reach:
@@ -51,25 +28,20 @@ def reach(step: Step) -> Reach:
         layer = layer.layer
     kind = keras_kind(layer)
     shape = step.input_shapes[0] if step.input_shapes else step.output_shape
-    if kind in WHOLE_LAYERS:
+    if kind in kinds.WHOLE_LAYERS:
         return WHOLE
-    if kind in POINTWISE_LAYERS or (not isinstance(layer, keras.Layer) and kind in POINTWISE_OPERATIONS):
+    if kind in kinds.POINTWISE_LAYERS or (not isinstance(layer, keras.Layer) and kind in kinds.POINTWISE_OPERATIONS):
         return (intervals.IDENTITY,) * max(len(step.output_shape) - 2, 0)
-    if kind in ALONG_AXIS or (kind in REDUCTIONS and not isinstance(layer, keras.Layer)):
+    if kind in kinds.NORMALISATIONS_ALONG_AXIS or (kind in kinds.REDUCTIONS and not isinstance(layer, keras.Layer)):
         return _along_axis(getattr(layer, "axis", None), shape)
-    if kind == "Concatenate":
-        return _concatenated(layer.axis, shape)
+    if kind in kinds.REARRANGING:
+        return _rearranged(layer.axis, shape)
     rule = next((rule for names, rule in RULES if kind in names), None)
     if rule is None:
         return f"{step.kind} is not a layer whose reach is known"
     if None in space(layer, shape):
         return "the size of the image is not known"
     return rule(layer, space(layer, shape), space(layer, step.output_shape))
-
-
-def keras_kind(operation: Any) -> str:
-    """Returns the class name of a layer or operation of Keras, and an empty text for any other: names may clash."""
-    return type(operation).__name__ if type(operation).__module__.split(".")[0] == "keras" else ""
 
 
 def space(layer: Any, shape: Shape) -> tuple[int, ...]:
@@ -86,9 +58,9 @@ def _along_axis(axis: Any, shape: Shape) -> Reach:
     return WHOLE
 
 
-def _concatenated(axis: int, shape: Shape) -> Reach:
+def _rearranged(axis: Any, shape: Shape) -> Reach:
     along = _along_axis(axis, shape)
-    return "maps are laid side by side in space" if along == WHOLE and len(shape) > 2 else along
+    return "maps are joined or turned in space" if along == WHOLE and len(shape) > 2 else along
 
 
 def _convolution(layer: Any, space: tuple[int, ...], _: tuple[int, ...]) -> Reach:
@@ -156,29 +128,14 @@ def _reshape(layer: Any, space: tuple[int, ...], new_space: tuple[int, ...]) -> 
 
 Rule = Callable[[Any, tuple[int, ...], tuple[int, ...]], Reach]
 RULES: tuple[tuple[frozenset[str], Rule], ...] = (
-    (
-        frozenset(
-            "Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D".split()
-        ),
-        _convolution,
-    ),
-    (frozenset("Conv1DTranspose Conv2DTranspose Conv3DTranspose".split()), _transposed),
-    (
-        frozenset(
-            "MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D".split()
-        ),
-        _pooling,
-    ),
-    (frozenset("ZeroPadding1D ZeroPadding2D ZeroPadding3D".split()), _zero_padding),
-    (frozenset("Cropping1D Cropping2D Cropping3D".split()), _cropping),
-    (frozenset("UpSampling1D UpSampling2D UpSampling3D".split()), _enlargement),
-    (frozenset(["Resizing", "Resize"]), _resizing),
+    (kinds.DIRECT_CONVOLUTIONS | kinds.SEPARABLE_CONVOLUTIONS, _convolution),
+    (kinds.TRANSPOSED_CONVOLUTIONS, _transposed),
+    (kinds.POOLING, _pooling),
+    (kinds.ADAPTIVE_POOLING, _adaptive_pooling),
+    (kinds.ZERO_PADDING, _zero_padding),
+    (kinds.CROPPING, _cropping),
+    (kinds.UP_SAMPLING, _enlargement),
+    (kinds.RESIZING, _resizing),
     (frozenset(["CenterCrop"]), _centre_crop),
-    (
-        frozenset(
-            f"Adaptive{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3)
-        ),
-        _adaptive_pooling,
-    ),
     (frozenset(["Reshape"]), _reshape),
 )

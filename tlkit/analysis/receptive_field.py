@@ -3,9 +3,9 @@
 A unit is one position of a feature map. Branches that join see the union of what each sees. Nothing is cut off at the
 borders of the image, as in published figures: the field of a unit may be larger than the image, the rest being padding.
 
-Luo et al., Understanding the effective receptive field in deep convolutional neural networks, 2016, tell why the field
-that matters is smaller; `effective_field` measures it. Araujo et al., Computing receptive fields of convolutional neural
-networks, 2019, give the closed forms for chains.
+Luo et al., Understanding the effective receptive field in deep convolutional neural networks, 2016, tell why the
+field that matters is smaller; `effective_field` measures it. Araujo et al., Computing receptive fields of
+convolutional neural networks, 2019, give the closed forms for chains.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def receptive_fields(steps: tuple[Step, ...]) -> tuple[ReceptiveField, ...]:
             rank = len(step.output_shape) - 2
             fields.append(ReceptiveField((IDENTITY,) * rank) if position == image else None)
             continue
-        sources = [source for source in step.sources if fields[source] is not None]
-        fields.append(_through(step, [(fields[source], steps[source]) for source in sources]) if sources else None)
+        sources = [(field, steps[source]) for source in step.sources if (field := fields[source]) is not None]
+        fields.append(_through(step, sources) if sources else None)
     return tuple(field or ReceptiveField(None) for field in fields)
 
 
@@ -118,8 +118,9 @@ def seen_box(steps: tuple[Step, ...], position: int, unit: tuple[int, ...]) -> B
         unit: Its position in the feature map; not looked at where the step has none.
 
     Returns:
-        (first pixel, one past the last) for each axis of the image: the smallest box that holds all it sees; all of
-        the image where it sees it whole, or where this cannot be told; an empty one, (0, 0), where it sees padding alone.
+        (first pixel, one past the last) for each axis of the image: the smallest box that holds all it sees, holes of
+        dilation included; all of the image where it sees it whole, or where this cannot be told; an empty one,
+        (0, 0), where it sees padding alone.
     """
     image = image_input(steps)
     every = tuple((0, side) for side in space(steps[image].operation, steps[image].output_shape))

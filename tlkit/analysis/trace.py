@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
@@ -110,15 +110,15 @@ def trace(model: keras.Model, image_size: int | None = None) -> tuple[Step, ...]
     known: set[int] = set()
 
     def record(name: str, operation: Any, args: tuple, kwargs: dict, outputs: Any) -> None:
-        tensors = list(_tensors((args, kwargs)))
+        tensors, first = _tensors((args, kwargs)), _tensors(outputs)[0]
         steps.append(
             Step(
                 name,
                 operation,
                 tuple(dict.fromkeys(origin[id(tensor)] for tensor in tensors if id(tensor) in origin)),
                 tuple(tuple(tensor.shape) for tensor in tensors),
-                tuple(next(_tensors(outputs)).shape),
-                str(next(_tensors(outputs)).dtype),
+                tuple(first.shape),
+                str(first.dtype),
                 args,
                 kwargs,
                 id(operation) in known,
@@ -143,8 +143,8 @@ def trace(model: keras.Model, image_size: int | None = None) -> tuple[Step, ...]
     return tuple(steps)
 
 
-def _tensors(structure: Any) -> Iterable[Any]:
-    return iter([leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)])
+def _tensors(structure: Any) -> list[Any]:
+    return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
 
 
 def _fresh(outputs: Any) -> Any:
@@ -157,7 +157,14 @@ def _sized(shape: Shape, image_size: int | None) -> Shape:
     return (shape[0], *(image_size if side is None else side for side in shape[1:-1]), shape[-1])
 
 
-def find_step(steps: Iterable[Step], name: str) -> int:
+class Named(Protocol):
+    """A step, or a row of a table of steps."""
+
+    @property
+    def name(self) -> str: ...
+
+
+def find_step(steps: Iterable[Named], name: str) -> int:
     """Returns the position of a step by its name; a nested layer answers to its own name where no other has it.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import Any
 
 import keras
@@ -31,10 +30,7 @@ def build_network(backbone: Backbone, input_tensor: Any, include_top: bool, weig
     arguments: dict[str, Any] = {"include_top": include_top, "weights": weights, "input_tensor": input_tensor}
     if backbone.weights == "keras":
         arguments["input_shape"] = tuple(input_tensor.shape[1:])  # The smallest sizes are checked against this alone.
-    with warnings.catch_warnings():
-        # "This model usually expects 1 or 3 input channels", told of shapes we know the net to take.
-        warnings.filterwarnings("ignore", message="This model usually expects")
-        network = build(**arguments)
+    network = build(**arguments)
     if backbone.family == "EfficientNet":
         set_imagenet_normalization(network)
     return network

@@ -9,7 +9,7 @@ import keras
 
 from tlkit.backbones.applications import build_network, fold_imagenet_rescaling, holds_standard_deviation
 from tlkit.backbones.channels import adapt_channels
-from tlkit.backbones.custom import MODEL_FILE_SUFFIX, open_model_file
+from tlkit.backbones.custom import is_model_file, open_model_file
 from tlkit.backbones.flatten import flatten_with_names
 from tlkit.backbones.preprocessing import preprocess
 from tlkit.backbones.registry import Backbone, get_backbone
@@ -81,7 +81,8 @@ def prepare_backbone(
     Args:
         name: Name of a registered backbone, or the path of a `.keras` file.
         image_size: Side of the square input in pixels; the backbone's own default when None.
-        weights: `"imagenet"`, `"none"` for random ones, or a weights file (`.weights.h5`, `.h5`, `.keras`).
+        weights: `"imagenet"`, `"none"` for random ones, or a weights file (`.weights.h5`, `.h5`, `.keras`); left at
+            its default for a saved model, which brings its own.
         include_top: Whether the output is the probabilities of the 1,000 ImageNet classes, not the feature map.
         input_channels: Channels of the input.
         preprocessing: For a `.keras` file only: the scaling of pixels that it was trained with.
@@ -93,9 +94,11 @@ def prepare_backbone(
     Raises:
         InputError: A name is unknown, a value is out of range, or the weights cannot be had.
     """
-    if str(name).lower().endswith(MODEL_FILE_SUFFIX):
+    if is_model_file(name):
+        if weights != "imagenet":
+            raise InputError(f"Expected no --weights with a saved model: {name} brings its own. Received: {weights}.")
         model, backbone, notes = open_model_file(
-            Path(name), preprocessing=preprocessing, image_size=image_size, include_top=include_top
+            Path(name).expanduser(), preprocessing=preprocessing, image_size=image_size, include_top=include_top
         )
         return PreparedBackbone(adapt_channels(model, input_channels), backbone, notes=notes)
     backbone = get_backbone(str(name))
@@ -170,15 +173,14 @@ def _fill(
     assert source.path is not None  # As `find_weights` promises for files.
     try:
         loaded = fill_from_file(model, source.path, paths)
-        model = adapt_channels(model, input_channels)
     except InputError as error:
-        if input_channels == model.input.shape[-1]:
+        adapted = adapt_channels(model, input_channels)
+        if adapted is model:
             raise
-        model = adapt_channels(model, input_channels)
         try:
-            loaded = fill_from_file(model, source.path, paths)
+            return adapted, fill_from_file(adapted, source.path, paths)
         except InputError:
             raise error from None
     if backbone.family == "EfficientNet" and holds_standard_deviation(model):
         fold_imagenet_rescaling(model)
-    return model, loaded
+    return adapt_channels(model, input_channels), loaded

@@ -17,6 +17,11 @@ MODEL_FILE_SUFFIX = ".keras"
 DEFAULT_IMAGE_SIZE = 224  # Where the saved model takes images of any size.
 
 
+def is_model_file(name: str | Path) -> bool:
+    """Tells whether what was given as a backbone is a saved model, not the name of a registered one."""
+    return str(name).lower().endswith(MODEL_FILE_SUFFIX)
+
+
 def open_model_file(
     path: Path, *, preprocessing: str | None = None, image_size: int | None = None, include_top: bool = False
 ) -> tuple[keras.Model, Backbone, tuple[str, ...]]:
@@ -99,12 +104,17 @@ def cut_head(model: keras.Model, path: Path) -> tuple[keras.Model, tuple[str, ..
     Returns:
         The model up to the feature map, and a note on what was cut.
     """
-    passed = set(cut_points(model))
-    for layer in model.layers:
-        if isinstance(layer, POOLING_LAYERS) and (layer.name in passed or layer.output is model.outputs[0]):
-            dropped = [later.name for later in model.layers[model.layers.index(layer) :]]
-            note = f"The head of {path.name} was cut off at {layer.name!r}; left out: {', '.join(dropped)}."
-            return keras.Model(model.inputs[0], _only_input(layer, path), name=model.name), (note,)
+    for index, layer in enumerate(model.layers):
+        if isinstance(layer, POOLING_LAYERS) and _is_cut(model, layer.output):
+            feature_map = layer.input
+            if len(feature_map.shape) != 4:
+                raise InputError(
+                    f"Expected {layer.name!r} of {path} to pool a feature map (batch, height, width, channels). "
+                    f"Received: {feature_map.shape}."
+                )
+            dropped = ", ".join(later.name for later in model.layers[index:])
+            note = f"The head of {path.name} was cut off at {layer.name!r}; left out: {dropped}."
+            return keras.Model(model.inputs[0], feature_map, name=model.name), (note,)
     if len(model.outputs[0].shape) == 4:
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name), ()
     raise InputError(
@@ -113,19 +123,15 @@ def cut_head(model: keras.Model, path: Path) -> tuple[keras.Model, tuple[str, ..
     )
 
 
-def _only_input(layer: keras.Layer, path: Path) -> Any:
+def _is_cut(model: keras.Model, tensor: Any) -> bool:
+    """Tells whether `tensor` is all that the rest of the model needs."""
+    if tensor is model.outputs[0]:
+        return True
     try:
-        tensor = layer.input
-    except (AttributeError, ValueError) as error:
-        raise InputError(
-            f"Expected {path} to use its layer {layer.name!r} once. Received: it is used again."
-        ) from error
-    if len(tensor.shape) != 4:
-        raise InputError(
-            f"Expected {layer.name!r} of {path} to pool a feature map (batch, height, width, channels). "
-            f"Received: {tensor.shape}."
-        )
-    return tensor
+        keras.Model(tensor, model.outputs[0])
+    except ValueError:  # "Graph disconnected": the rest reads the input by another way too.
+        return False
+    return True
 
 
 def choose_preprocessing(model: keras.Model, asked: str | None, path: Path) -> str:
@@ -182,9 +188,15 @@ def derive_stages(model: keras.Model) -> tuple[Stage, ...]:
     Returns:
         Stages named `stage1`, `stage2`, ... in order; the last ends at the model's output.
     """
-    last_by_height: dict[int | None, str] = {}
-    for name in (*cut_points(model), model.layers[-1].name):
-        layer = model.get_layer(name)
-        if len(layer.output.shape) == 4 and not isinstance(layer, keras.layers.InputLayer | keras.layers.ZeroPadding2D):
-            last_by_height[layer.output.shape[1]] = name
-    return tuple(Stage(f"stage{number}", layer) for number, layer in enumerate(last_by_height.values(), start=1))
+    cuts_by_height: dict[int | None, list[str]] = {}
+    for name in cut_points(model):
+        shape = model.get_layer(name).output.shape
+        if len(shape) == 4 and not isinstance(model.get_layer(name), keras.layers.ZeroPadding2D):
+            cuts_by_height.setdefault(shape[1], []).append(name)
+    last = model.layers[-1]
+    cuts_by_height.setdefault(last.output.shape[1], []).append(last.name)
+    found = [
+        next((name for name in reversed(names) if _is_cut(model, model.get_layer(name).output)), None)
+        for names in cuts_by_height.values()
+    ]
+    return tuple(Stage(f"stage{number}", layer) for number, layer in enumerate(filter(None, found), start=1))

@@ -79,7 +79,8 @@ def _chunks(
     """Yields the content as it comes, and watches the clock."""
     arrivals: queue.Queue[bytes | int | Exception] = queue.Queue(maxsize=64)
     abandoned = threading.Event()
-    arguments = (url, arrivals, abandoned, max(first_byte_seconds, stall_seconds))
+    # The thread's own time-out is the longer one: it only ends a thread that nobody waits for any more.
+    arguments = (url, arrivals, abandoned, 2 * max(first_byte_seconds, stall_seconds))
     threading.Thread(target=_fetch, args=arguments, name="tlkit-download", daemon=True).start()
     done, total, allowed = 0, 0, first_byte_seconds
     try:
@@ -115,7 +116,8 @@ def _next(arrivals: queue.Queue, seconds: float) -> bytes | int | Exception:
 def _fetch(url: str, arrivals: queue.Queue, abandoned: threading.Event, seconds: float) -> None:
     """Runs in the thread: puts the length, the chunks and an empty chunk at the end, or what went wrong."""
     try:
-        with urllib.request.urlopen(url, timeout=seconds) as response:
+        # An opener of our own: `urlopen` keeps the proxies that were set when it was first used in the process.
+        with urllib.request.build_opener().open(url, timeout=seconds) as response:
             arrivals.put(int(response.headers.get("Content-Length") or 0))
             while not abandoned.is_set():
                 chunk = response.read1(CHUNK_BYTES)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit.backbones.build import prepare_backbone
+from tlkit.backbones.custom import is_model_file
 from tlkit.backbones.registry import BYTES_PER_MEGABYTE, Stage
 from tlkit.console import OnProgress
 
@@ -25,7 +26,7 @@ def measure_backbone(
     """Builds a backbone with random weights and times its forward pass.
 
     Args:
-        name: Name of a registered backbone.
+        name: Name of a registered backbone, or the path of a `.keras` file that scales its input itself.
         image_size: Side of the images in pixels; the backbone's own default when None.
         batch_size: Images a forward pass.
         repetitions: Passes timed, after one that is not.
@@ -40,7 +41,8 @@ def measure_backbone(
         InputError: The name is unknown or the size too small.
     """
     start = time.perf_counter()
-    prepared = prepare_backbone(name, image_size=image_size, weights="none")
+    weights = "imagenet" if is_model_file(name) else "none"  # A saved model has its own; for times any weights will do.
+    prepared = prepare_backbone(name, image_size=image_size, weights=weights)
     built = time.perf_counter() - start
     model, size = prepared.model, prepared.model.input.shape[1]
     times = _time_passes(model, batch_size, repetitions, on_progress)

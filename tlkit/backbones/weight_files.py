@@ -116,7 +116,7 @@ def _keras3_models(file: h5py.File, layer_group: str) -> list[list[StoredLayer]]
 
     def walk(group: h5py.Group, prefix: str) -> list[StoredLayer]:
         found = []
-        for key, child in group.items():
+        for key, child in sorted(group.items(), key=lambda item: _split_number(item[0])):
             if "vars" in child and len(child["vars"]):
                 found.append(_keras3_layer(child["vars"], prefix, key))
             if layer_group in child:
@@ -138,10 +138,16 @@ def _below(layers: list[StoredLayer], prefix: str) -> list[StoredLayer]:
 
 
 def _keras3_layer(variables: h5py.Group, prefix: str, key: str) -> StoredLayer:
+    stem, number = _split_number(key)
+    arrays = tuple(variables[name] for name in sorted(variables, key=int))
+    return StoredLayer(_text(variables.attrs.get("name")), prefix + key, prefix + stem, number, arrays)
+
+
+def _split_number(key: str) -> tuple[str, int]:
+    """`"conv2d_7"` -> `("conv2d", 7)`; the first of its class has no number."""
     match = re.fullmatch(r"(.*?)(?:_(\d+))?", key)
     assert match is not None  # The pattern takes any text.
-    arrays = tuple(variables[name] for name in sorted(variables, key=int))
-    return StoredLayer(_text(variables.attrs.get("name")), prefix + key, prefix + match[1], int(match[2] or 0), arrays)
+    return match[1], int(match[2] or 0)
 
 
 def _legacy_models(group: h5py.Group) -> list[list[StoredLayer]]:

@@ -10,12 +10,12 @@ from tlkit.cache.entries import (
     CacheFull,
     Entry,
     cache_folder,
-    empty_trash,
     folder_bytes,
     free_bytes,
     list_entries,
     mutex,
     remove,
+    tidy,
 )
 from tlkit.errors import InputError
 
@@ -51,7 +51,7 @@ def make_room(bytes_needed: int) -> tuple[Entry, ...]:
 
 def make_room_for(filled: Path | None, bytes_needed: int) -> tuple[Entry, ...]:
     """Does what `make_room` does with the mutex held; `filled` is the folder that the bytes are for."""
-    empty_trash()
+    tidy()
     entries = list_entries()
     budget, free = _budget(entries), free_bytes()
     used = sum(folder_bytes(entry.path) if entry.path == filled else entry.bytes for entry in entries)
@@ -85,7 +85,7 @@ def clear(kind: str | None = None) -> tuple[Entry, ...]:
         removed = tuple(entry for entry in list_entries(kind) if not entry.in_use)
         for entry in removed:
             remove(entry.path)
-        empty_trash()
+        tidy()
     return removed
 
 

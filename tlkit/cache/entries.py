@@ -118,9 +118,11 @@ def remove(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def empty_trash() -> None:
-    """Finishes removals that were interrupted."""
+def tidy() -> None:
+    """Finishes removals that were interrupted, and removes the lock files of processes that are gone."""
     shutil.rmtree(cache_folder() / ".trash", ignore_errors=True)
+    for lock in (cache_folder() / ".locks").glob("*.lock"):
+        _is_held(lock)
 
 
 def lock_path(kind: str, key: str, use: str) -> Path:
@@ -147,7 +149,7 @@ def ensure_writable() -> None:
         CacheError: It cannot.
     """
     folder = cache_folder()
-    probe = folder / ".locks" / f"probe-{uuid.uuid4().hex}"
+    probe = folder / ".locks" / f"probe-{uuid.uuid4().hex}.lock"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         lock = try_lock(probe)

@@ -27,7 +27,7 @@ LOCKED_BYTE = 1 << 30  # Windows locks are mandatory: a byte beyond the text lea
 
 
 class FileLock:
-    """A lock that is held; `release` it, or let the process end."""
+    """A lock that is held until it is released, forgotten, or its process ends."""
 
     def __init__(self, path: Path, handle: int):
         self.path = path
@@ -49,6 +49,9 @@ class FileLock:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
         self.release()
 
 

@@ -12,17 +12,20 @@ if TYPE_CHECKING:
     from tlkit.data.examine import Facts
     from tlkit.data.findings import Finding
     from tlkit.data.folders import from_directory
+    from tlkit.data.idx import from_idx
     from tlkit.data.loader import ImageDataset, as_numpy, as_tf_dataset, load
     from tlkit.data.manifest import Manifest, Source
+    from tlkit.data.npz import from_npz
     from tlkit.data.scanning import scan
-    from tlkit.data.sources import from_idx, from_npz, from_spec, from_tfds
+    from tlkit.data.sources import from_spec
     from tlkit.data.store import Store, open_store
     from tlkit.data.tables import from_dataframe, from_table
+    from tlkit.data.tfds import from_tfds
     from tlkit.data.transform import Transform, make_transform
 
 _HOMES = {
     "archives": ("from_archive",),
-    "arrays": ("builtin", "from_arrays", "from_npz"),
+    "arrays": ("builtin", "from_arrays"),
     "auditing": ("Audit", "audit", "check"),
     "examine": ("Facts",),
     "findings": ("Finding",),
@@ -30,6 +33,7 @@ _HOMES = {
     "idx": ("from_idx",),
     "loader": ("ImageDataset", "as_numpy", "as_tf_dataset", "load"),
     "manifest": ("Manifest", "Source"),
+    "npz": ("from_npz",),
     "scanning": ("scan",),
     "sources": ("from_spec",),
     "store": ("Store", "open_store"),
@@ -39,7 +43,34 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+__all__ = [
+    "Audit",
+    "Facts",
+    "Finding",
+    "ImageDataset",
+    "Manifest",
+    "Source",
+    "Store",
+    "Transform",
+    "as_numpy",
+    "as_tf_dataset",
+    "audit",
+    "builtin",
+    "check",
+    "from_archive",
+    "from_arrays",
+    "from_dataframe",
+    "from_directory",
+    "from_idx",
+    "from_npz",
+    "from_spec",
+    "from_table",
+    "from_tfds",
+    "load",
+    "make_transform",
+    "open_store",
+    "scan",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ def class_findings(manifest: Manifest) -> list[Finding]:
         findings.append(Finding("class too small", "error", message, tuple(unusable.index)))
     small = counts[(counts >= MIN_IMAGES_PER_CLASS) & (counts < SMALL_CLASS)]
     if len(small):
-        message = f"Classes with fewer than {SMALL_CLASS} images: {name_some(small.index)}; their figures will be rough."
+        message = f"Classes with fewer than {SMALL_CLASS} images: {name_some(small.index)}; expect rough figures."
         findings.append(Finding("small class", "warning", message, tuple(small.index), small.to_dict()))
     if len(counts) and counts.max() > IMBALANCE * max(counts.min(), 1):
         message = (

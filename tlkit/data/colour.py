@@ -17,7 +17,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """
     if _has_alpha(image):
         return _onto_white(image.convert("RGBA")), ["alpha laid onto white"]
-    if image.mode == "RGB":
+    if image.mode in ("RGB", "RGBX"):
         return image, []
     if image.mode.startswith("I") or image.mode == "F":
         return _wide_to_rgb(image)

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from tlkit.data.colour import array_to_rgb, to_rgb
-from tlkit.data.formats import DecodeError, as_decode_error, open_image, quiet_pillow
+from tlkit.data.formats import DecodeError, as_decode_error, breaks_off, open_image, quiet_pillow
+from tlkit.data.jpeg import load_jpeg
 
 MAX_PIXELS = 89_478_485
 """Images with more pixels are refused unread: Pillow's own line for decompression bombs, 256 MiB of RGB."""
@@ -35,7 +36,7 @@ class Decoded:
     """An image as the rest of the library wants it, with what was seen on the way.
 
     Attributes:
-        image: RGB, upright, alpha laid onto white.
+        image: RGB, upright, alpha laid onto white; mode `RGBX`, the fourth byte unused, where `load_jpeg` decoded it.
         format: Pillow's name of the file format, such as `"JPEG"`, or `"array"`.
         mode: Pillow's mode before conversion, such as `"CMYK"`.
         width: Width in pixels after EXIF orientation and before any reduction.
@@ -79,19 +80,23 @@ def decode(
         except DecodeError:
             raise
         except Exception as error:  # Pillow's plugins raise a dozen kinds on bad bytes; each means the same here.
-            raise as_decode_error(error, opened.format or "") from error
+            raise as_decode_error(error, opened.format or "", data) from error
 
 
 def _decode_opened(opened: ImageFile.ImageFile, data: bytes, smallest_side: int | None) -> Decoded:
     mode, (width, height) = opened.mode, opened.size
+    frames = _count_frames(opened)
+    loaded: Image.Image | None = None
     if opened.format in ("JPEG", "MPO"):
-        _check_jpeg_end(data)
+        if breaks_off("JPEG", data):  # libjpeg fills the zeros of an unfinished download with grey and says nothing.
+            raise DecodeError("truncated", "The JPEG image breaks off: no end marker after its last scan.")
         if smallest_side:
             opened.draft(None, (smallest_side, smallest_side))
+        loaded = load_jpeg(opened, data)
     reduced = opened.size != (width, height)
-    frames = _count_frames(opened)
-    opened.load()
-    image, notes = to_rgb(opened)
+    if loaded is None:
+        opened.load()
+    image, notes = to_rgb(loaded or opened)
     orientation = _orientation(opened)
     if orientation in TRANSPOSITIONS:
         image = image.transpose(TRANSPOSITIONS[orientation])
@@ -126,13 +131,6 @@ def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
     if max_pixels is not None and width * height > max_pixels:
         received = f"{width:,} x {height:,} = {width * height:,} pixels"
         raise DecodeError("too large", f"{received}; the limit is {max_pixels:,} (adjustable: max_pixels).")
-
-
-def _check_jpeg_end(data: bytes) -> None:
-    # libjpeg fills the missing rest of a zero-padded download with grey and says nothing. The end marker has to come
-    # after the start of the last scan; one before it belongs to an embedded thumbnail.
-    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise DecodeError("truncated", "The JPEG breaks off: no end marker after its last scan.")
 
 
 def _count_frames(opened: ImageFile.ImageFile) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tlkit.data.examine import THUMBNAIL_BYTES
 from tlkit.data.findings import Finding, Severity, count, name_some
 from tlkit.data.image_findings import BLANK_CONTRAST
 from tlkit.data.near_duplicates import HASH_DISTANCE, clusters_of, near_pairs
@@ -35,7 +34,7 @@ def find_clusters(items: pd.DataFrame, facts: pd.DataFrame) -> tuple[np.ndarray,
     """
     pictures = _distinct(items, facts)
     digests = items["digest"].to_numpy(object)[pictures]
-    thumbnails = _thumbnails(facts, pictures)
+    thumbnails = facts["thumbnail"].to_numpy(object)[pictures]
     found = near_pairs(facts["perceptual_hash"].to_numpy(np.uint64)[pictures], thumbnails)
     labels = items["label"].to_numpy(object)[pictures]
     across = int((labels[found.pairs[:, 0]] != labels[found.pairs[:, 1]]).sum())
@@ -45,12 +44,13 @@ def find_clusters(items: pd.DataFrame, facts: pd.DataFrame) -> tuple[np.ndarray,
     if reason:
         centres = _same_thumbnail(thumbnails)
         message = (
-            f"Near-duplicates are not kept together: {reason}. Pictures of this kind look alike without being the same. "
+            f"Near-duplicates are not kept together: {reason}. Here pictures look alike without being the same. "
             "If some do belong together (frames of one film, photographs of one object), name them in a group column."
         )
-        findings.append(Finding("grouping off", "warning", message, details={"pairs": len(found.pairs), "across": across}))
+        details = {"pairs": len(found.pairs), "across": across}
+        findings.append(Finding("grouping off", "warning", message, details=details))
     elif found.distance < HASH_DISTANCE:
-        message = f"Very many pictures look alike; near-duplicates were sought up to {found.distance} differing bits only."
+        message = f"Very many pictures look alike: near-duplicates sought up to {found.distance} differing bits only."
         findings.append(Finding("near-duplicates limited", "note", message))
     names = np.array([digests[centre][:16] if centre >= 0 else "" for centre in centres], object)
     by_digest = dict(zip(digests, names, strict=True))
@@ -62,11 +62,6 @@ def _distinct(items: pd.DataFrame, facts: pd.DataFrame) -> np.ndarray:
     usable = (items["status"] == "ok").to_numpy(bool) & (facts["contrast"].to_numpy(float) >= BLANK_CONTRAST)
     first = items[usable].drop_duplicates("digest").sort_values("digest")
     return first.index.to_numpy(np.int64)
-
-
-def _thumbnails(facts: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-    column = facts["thumbnail"].to_numpy(object)
-    return np.frombuffer(b"".join(column[row] for row in rows), np.uint8).reshape(len(rows), THUMBNAIL_BYTES)
 
 
 def _reason_against(centres: np.ndarray, pairs: int, across: int, distance: int) -> str:
@@ -82,10 +77,10 @@ def _reason_against(centres: np.ndarray, pairs: int, across: int, distance: int)
     return ""
 
 
-def _same_thumbnail(thumbnails: np.ndarray) -> np.ndarray:
+def _same_thumbnail(thumbnails: Sequence[bytes]) -> np.ndarray:
     groups: dict[bytes, list[int]] = {}
     for row, thumbnail in enumerate(thumbnails):
-        groups.setdefault(thumbnail.tobytes(), []).append(row)
+        groups.setdefault(thumbnail, []).append(row)
     centres = np.full(len(thumbnails), -1, np.int64)
     for rows in groups.values():
         if len(rows) > 1:

@@ -24,7 +24,7 @@ So fingerprints, clusters and the split do not depend on the image size; up to 5
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known about one item after looking at it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import logging
 import re
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
 
 from tlkit.errors import InputError
 
@@ -25,6 +26,8 @@ FORMATS = (
     *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "DIB", "ICO", "CUR", "ICNS", "PCX"),
     *("DCX", "PSD", "QOI", "SGI", "SUN", "DDS", "FTEX", "BLP", "MSP", "FLI", "FITS", "XBM", "XPM"),
 )
+# The first bytes of these are sure enough to say "a broken PNG"; those of the others also begin other files.
+SURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PSD", "QOI", "DDS")
 TGA_FOOTER = b"TRUEVISION-XFILE.\0"  # The newer TGA's only signature, at the end of the file.
 
 # The two bytes at the start of an ISO base media file's brand, and what such a file is.
@@ -66,7 +69,7 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
         try:
             opened = _open_as(name, data)
         except Exception as error:  # "Mine, but broken", in the plugin's own words; the next may know better.
-            refused = refused or (name, error)
+            refused = refused or ((name, error) if name in SURE_FORMATS else None)
             continue
         if opened is not None:
             return opened
@@ -74,7 +77,7 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     if known:
         raise DecodeError("no decoder", known)
     if refused:
-        raise as_decode_error(refused[1], refused[0])
+        raise as_decode_error(refused[1], refused[0], data)
     raise DecodeError("not an image", f"Not an image: {describe_start(data)}.")
 
 
@@ -102,13 +105,13 @@ def name_without_decoder(data: bytes) -> str:
     """Returns one line on a known image format that nothing installed here reads, or an empty text."""
     if data[4:8] == b"ftyp":
         brand = data[8:12]
-        if brand in HEIF_BRANDS:
+        if brand in HEIF_BRANDS and not importlib.util.find_spec("pillow_heif"):
             return "A HEIC image, and pillow-heif is not installed. Remedy: pip install 'tlkit[heif]'."
-        if brand in (b"avif", b"avis"):
+        if brand in (b"avif", b"avis") and not features.check("avif"):
             return "An AVIF image, and this Pillow was built without AVIF."
         if brand == b"crx ":
             return "A Canon raw image (CR3): export it as JPEG, PNG or TIFF."
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and not Image.OPEN.get("WEBP"):
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and not features.check("webp"):
         return "A WebP image, and this Pillow was built without WebP."
     if b"<svg" in data[:1024]:
         return "An SVG drawing: export it as PNG."
@@ -135,16 +138,45 @@ def describe_start(data: bytes) -> str:
     return f"it starts with {data[:8]!r}"
 
 
-def as_decode_error(error: Exception, name: str) -> DecodeError:
+def as_decode_error(error: Exception, name: str, data: bytes) -> DecodeError:
     """Puts what Pillow raised on an image of the format `name` into one of our kinds and one line."""
     if isinstance(error, DecodeError):
         return error
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, Image.DecompressionBombError | MemoryError):
         return DecodeError("too large", f"The {name} image is too large to decode: {text}.")
-    if isinstance(error, EOFError) or re.search(r"truncat|unexpected end|end of (file|data)|incomplete", text, re.I):
+    told = re.search(r"truncat|unexpected end|end of (file|data)|incomplete", text, re.IGNORECASE)
+    if told or isinstance(error, EOFError) or breaks_off(name, data):
         return DecodeError("truncated", f"The {name} image breaks off: {text}.")
     return DecodeError("unreadable", f"The {name} image cannot be decoded: {text}.")
+
+
+def breaks_off(name: str, data: bytes) -> bool:
+    """Tells by the marks of its format whether a file is cut short."""
+    if name == "JPEG":  # An end marker before the last scan belongs to an embedded thumbnail.
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or b"\xff\xda" not in data
+    if name == "PNG":
+        return b"IEND" not in data[-64:]
+    if name == "GIF":
+        return not data.rstrip(b"\0").endswith(b";")
+    if name == "WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if name in ("AVIF", "HEIF"):
+        return _boxes_break_off(data)
+    return False
+
+
+def _boxes_break_off(data: bytes) -> bool:
+    """An ISO base media file is a row of boxes, each with its size before it; 0 is the rest, 1 a size of 64 bits."""
+    at = 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size == 0:
+            return False
+        at += max(size, 8)
+    return at > len(data)
 
 
 _QUIET: tuple[Any, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)

@@ -63,16 +63,15 @@ def _found_before(bands: np.ndarray, band: int, left: np.ndarray, right: np.ndar
 def _neighbours(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields index pairs (left, right) whose 16-bit keys differ in at most two bits, each pair once."""
     order = np.argsort(keys, kind="stable")
-    counts = np.bincount(keys, minlength=1 << BAND_BITS)
-    starts = np.cumsum(counts) - counts
-    present = np.flatnonzero(counts)
+    ordered = keys[order].astype(np.int64)
+    counts = np.bincount(ordered, minlength=1 << BAND_BITS)
+    ends = np.cumsum(counts)
     for mask in _masks():
-        other = present ^ mask
-        chosen = (present <= other) & (counts[other] > 0)
-        for ours, theirs in _in_portions(present[chosen], other[chosen], counts):
-            left, right = _cross(starts, counts, ours, theirs)
-            kept = left < right if mask == 0 else slice(None)
-            yield order[left[kept]], order[right[kept]]
+        other = ordered ^ mask
+        own = np.flatnonzero(ordered <= other)
+        start = ends[other[own]] - counts[other[own]] if mask else own + 1
+        for left, right in _cross(own, start, ends[other[own]] - start):
+            yield order[left], order[right]
 
 
 def _masks() -> Iterator[int]:
@@ -81,20 +80,13 @@ def _masks() -> Iterator[int]:
             yield sum(1 << position for position in positions)
 
 
-def _in_portions(ours: np.ndarray, theirs: np.ndarray, counts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    sizes = np.cumsum(counts[ours] * counts[theirs])
-    portion = sizes // PAIRS_AT_ONCE
-    for cut in np.split(np.arange(len(ours)), np.flatnonzero(np.diff(portion)) + 1):
-        if len(cut):
-            yield ours[cut], theirs[cut]
-
-
-def _cross(
-    starts: np.ndarray, counts: np.ndarray, ours: np.ndarray, theirs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns all pairs of positions between bucket `ours[k]` and bucket `theirs[k]`, for every k."""
-    width = counts[theirs]
-    size = counts[ours] * width
-    bucket = np.repeat(np.arange(len(ours)), size)
-    within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
-    return starts[ours][bucket] + within // width[bucket], starts[theirs][bucket] + within % width[bucket]
+def _cross(own: np.ndarray, start: np.ndarray, width: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs each of `own` with the `width` positions from `start` on, a portion of pairs at a time."""
+    own, start, width = (values[width > 0] for values in (own, start, width))
+    total = np.cumsum(width)
+    cuts = np.flatnonzero(np.diff(total // PAIRS_AT_ONCE)) + 1
+    for part in np.split(np.arange(len(own)), cuts):
+        if len(part):
+            widths = width[part]
+            within = np.arange(widths.sum()) - np.repeat(np.cumsum(widths) - widths, widths)
+            yield np.repeat(own[part], widths), np.repeat(start[part], widths) + within

@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def read_idx(path: str | Path) -> np.ndarray:
         raise InputError(f"Expected a sound idx file: {str(path)!r}. Received: {error}.") from error
 
 
-def _read(file: IO[bytes], name: str) -> np.ndarray:
+def _read(file: BinaryIO | gzip.GzipFile, name: str) -> np.ndarray:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] != UNSIGNED_BYTE or not 1 <= head[3] <= 4:
         raise InputError(f"Expected an idx file of bytes: {name!r}. Received: a file that starts with {head!r}.")

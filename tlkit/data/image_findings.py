@@ -56,14 +56,27 @@ def image_findings(items: pd.DataFrame, facts: pd.DataFrame) -> list[Finding]:
         ("wrong ending", "note", wrong, "hold another format than their name says; the content is believed"),
         ("tiny", "note", short < MIN_SIDE, f"have a side below {MIN_SIDE} pixels"),
         ("huge", "note", width * height > HUGE_PIXELS, f"have more than {HUGE_PIXELS // 10**6} million pixels"),
-        ("extreme aspect", "warning", long > MAX_ASPECT * short,
-         f"are more than {MAX_ASPECT:g} times as long as wide: a central crop shows little of them, pad shows all"),
+        (
+            "extreme aspect",
+            "warning",
+            long > MAX_ASPECT * short,
+            f"are more than {MAX_ASPECT:g} times as long as wide: a central crop shows little of them, pad shows all",
+        ),
         ("blank", "warning", facts["contrast"].to_numpy(float) < BLANK_CONTRAST, "show one colour only"),
-        ("animation", "note", facts["frames"].to_numpy(np.int64) > 1, "have several frames, of which the first is used"),
+        (
+            "animation",
+            "note",
+            facts["frames"].to_numpy(np.int64) > 1,
+            "have several frames; the first is used",
+        ),
     ]
     return [
-        Finding(kind, severity, f"{_number(mask & ok, ok)} {text}: {name_some(items['item'][mask & ok])}.",
-                tuple(items["item"][mask & ok]))
+        Finding(
+            kind,
+            severity,
+            f"{_number(mask & ok, ok)} {text}: {name_some(items['item'][mask & ok])}.",
+            tuple(items["item"][mask & ok]),
+        )
         for kind, severity, mask, text in checks
         if (mask & ok).any()
     ]

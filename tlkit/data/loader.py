@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -24,6 +25,7 @@ class ImageDataset(keras.utils.PyDataset):
 
     A batch is `images`, `(images, labels)` or `(images, labels, sample_weight)`: images uint8 (n, S, S, 3) from 0 to
     255, labels int64 (n,) or, one-hot, float32 (n, num_classes), weights float32 (n,). The last one may be smaller.
+    Each pass is one epoch, be it Keras's or a plain `for` loop.
 
     Keras's `fit` shuffles the order of a `PyDataset`'s batches with Python's global generator; `fit(…, shuffle=False)`
     keeps the order that the seed gives. Batches are read without worker processes, ahead of the model by a thread of
@@ -66,7 +68,9 @@ class ImageDataset(keras.utils.PyDataset):
         self.resume()
 
     def resume(self, epoch: int = 0, start_batch: int = 0) -> None:
-        """Goes to a batch of an epoch: that epoch has the rest of its batches only, the next ones have all.
+        """Goes to a batch of an epoch, which then has the rest of its batches only; the next ones have all.
+
+        Keras asks for the number of batches once, so give the rest of an epoch a `fit` of its own.
 
         Args:
             epoch: Number of the epoch, from 0.
@@ -74,7 +78,7 @@ class ImageDataset(keras.utils.PyDataset):
         """
         if not 0 <= start_batch < max(self._batches_of_epoch, 1):
             raise InputError(f"Expected start_batch below {self._batches_of_epoch}. Received: {start_batch}.")
-        self.epoch, self.start_batch = epoch, start_batch
+        self.epoch, self.start_batch, self._within_epoch = epoch, start_batch, False
         self._order = self._order_of(epoch)
 
     def rows(self, index: int) -> np.ndarray:
@@ -83,6 +87,12 @@ class ImageDataset(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         return self._batches_of_epoch - self.start_batch
+
+    def __iter__(self) -> Iterator[Any]:
+        self.on_epoch_begin()
+        for index in range(len(self)):
+            yield self[index]
+        self.on_epoch_end()
 
     def __getitem__(self, index: int) -> Any:
         positions = self._positions(index)
@@ -94,9 +104,16 @@ class ImageDataset(keras.utils.PyDataset):
             labels = np.eye(self.store.manifest.num_classes, dtype=np.float32)[labels]
         return (images, labels) if self.sample_weight is None else (images, labels, self.sample_weight[positions])
 
+    def on_epoch_begin(self) -> None:
+        """Begins an epoch; Keras calls this. One that was begun and never ended counts as done."""
+        if self._within_epoch:
+            self.resume(self.epoch + 1)
+        self._within_epoch = True
+
     def on_epoch_end(self) -> None:
-        """Goes on to the next epoch and its order; Keras calls this."""
-        self.resume(self.epoch + 1)
+        """Goes on to the next epoch and its order. Keras calls this, once also before the first: that is ignored."""
+        if self._within_epoch:
+            self.resume(self.epoch + 1)
 
     @property
     def _batches_of_epoch(self) -> int:
@@ -192,14 +209,10 @@ def as_tf_dataset(dataset: ImageDataset) -> tf.data.Dataset:
     """Wraps a dataset as a `tf.data.Dataset` of the same batches; each pass over it is one epoch. Needs TensorFlow."""
     import tensorflow as tf
 
-    def batches() -> Any:
-        yield from dataset
-        dataset.on_epoch_end()
-
     def spec(array: np.ndarray) -> tf.TensorSpec:
         return tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype))
 
     first = dataset[0]
     signature = tuple(spec(array) for array in first) if isinstance(first, tuple) else spec(first)
-    wrapped = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    wrapped = tf.data.Dataset.from_generator(lambda: iter(dataset), output_signature=signature)
     return wrapped.apply(tf.data.experimental.assert_cardinality(len(dataset))).prefetch(tf.data.AUTOTUNE)

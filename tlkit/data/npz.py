@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit.data.archives import check_total
 from tlkit.data.arrays import ArraySource, array_manifest, check_images, label_texts
 from tlkit.data.folders import what_is_there
 from tlkit.data.manifest import MIN_IMAGES_PER_CLASS, Manifest
-from tlkit.data.splits import PARTS
+from tlkit.data.members import check_total
 from tlkit.errors import InputError
 
 IMAGE_KEYS, LABEL_KEYS = ("images", "image", "x", "X", "data"), ("labels", "label", "y", "targets", "target")

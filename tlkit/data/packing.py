@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,10 +168,11 @@ def pack(
             _pack_row(packed, row, marks[row], *look_at(manifest.source, items[row], transform, packed.pixels))
         return len(rows)
 
-    for count in in_threads(work, tasks):
-        done += count
-        if on_progress is not None:
-            on_progress(done, len(items))
+    with closing(in_threads(work, tasks)) as finished:  # No thread goes on writing after an interruption.
+        for count in finished:
+            done += count
+            if on_progress is not None:
+                on_progress(done, len(items))
     if packed.pixels is not None:
         packed.pixels.extend_to(len(items))
 
@@ -239,7 +241,7 @@ def look_at(
     return facts, np.ascontiguousarray(transform.to_store(image))
 
 
-def in_threads(work: Callable[[np.ndarray], int], tasks: Iterator[np.ndarray]) -> Iterator[int]:
+def in_threads(work: Callable[[np.ndarray], int], tasks: Iterator[np.ndarray]) -> Generator[int, None, None]:
     """Runs tasks in as many threads as there are cores, a few at a time, giving results as they come."""
     with ThreadPoolExecutor(cores(), thread_name_prefix="tlkit-pack") as executor:
         running: set[Future[int]] = set()

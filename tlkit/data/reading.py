@@ -108,6 +108,7 @@ class PackedRows:
         self._file, self._checksums, self._make_anew = file, checksums, make_anew
         self._side = transform.store_size
         self._verified = np.zeros(len(checksums), bool)
+        self._made_anew: dict[int, np.ndarray] = {}
         self._scratch = threading.local()
 
     def read(self, rows: np.ndarray, size: int) -> np.ndarray:
@@ -117,7 +118,9 @@ class PackedRows:
         row_of_store = self._row_buffer()
         band = row_of_store[margin : margin + size]
         for square, row in zip(squares, rows.tolist(), strict=True):
-            if not self._verified[row] or not self._file.read_into(row, _bytes_of(band), margin * self._side * 3):
+            if row in self._made_anew:
+                row_of_store[...] = self._made_anew[row]
+            elif not self._verified[row] or not self._file.read_into(row, _bytes_of(band), margin * self._side * 3):
                 self._read_whole(row, row_of_store)
             square[...] = band[:, margin : margin + size]
         return squares
@@ -136,7 +139,15 @@ class PackedRows:
         view = _bytes_of(buffer)
         if not self._file.read_into(row, view) or zlib.crc32(view) != self._checksums[row]:
             buffer[...] = self._make_anew(row)
+            self._mend(row, buffer)
         self._verified[row] = True
+
+    def _mend(self, row: int, pixels: np.ndarray) -> None:
+        try:
+            with RowFile(self._file.path, self._file.row_bytes, write=True) as file:
+                file.write(row, _bytes_of(pixels))
+        except OSError:  # A cache that can only be read, or a full disk: this process at least has the right pixels.
+            self._made_anew[row] = pixels.copy()
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Callable
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -84,7 +83,6 @@ def _resizer() -> Any:
     return _of_thread.resizer
 
 
-@cache
 def _simd_package() -> ModuleType:
     try:
         import cykooz_resizer

@@ -47,9 +47,13 @@ class SpooledSource:
     def fill(self, contents: Iterator[tuple[str, bytes]]) -> None:
         """Writes down what the first pass over the data gives, so that it need not be made twice."""
         file = tempfile.TemporaryFile(prefix="tlkit-")  # noqa: SIM115 - it lives as long as the source.
-        for item, data in contents:
-            self._places[item] = (file.tell(), len(data))
-            file.write(data)
+        try:
+            for item, data in contents:
+                self._places[item] = (file.tell(), len(data))
+                file.write(data)
+        except BaseException:
+            file.close()
+            raise
         self._file = file
 
     def __del__(self) -> None:

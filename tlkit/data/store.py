@@ -24,7 +24,7 @@ from tlkit import cache
 from tlkit.data import packing
 from tlkit.data.manifest import Manifest, Source
 from tlkit.data.packing import OnProgress, Packed
-from tlkit.data.reading import PackedRows, RowFile, RowReader
+from tlkit.data.reading import PackedRows, RowReader
 from tlkit.data.streaming import StreamedRows
 from tlkit.data.transform import Transform
 from tlkit.errors import InputError
@@ -111,7 +111,7 @@ class Store:
         return PackedRows(self._packed.pixels, checksums, self.transform, self._make_anew)
 
     def _make_anew(self, row: int) -> np.ndarray:
-        """Decodes a row again that the disk has spoilt, and mends the store."""
+        """Decodes a row again that the disk has spoilt."""
         item = self._items[row]
         facts, pixels = packing.look_at(self.manifest.source, item, self.transform)
         if pixels is None or facts.digest.encode() != self._packed.records[row]["digest"]:
@@ -119,9 +119,6 @@ class Store:
                 f"The packed pixels of {item} are damaged on disk, and the file itself has changed since they were "
                 "packed. Run again: the changed file is then read anew."
             )
-        assert self.path is not None
-        with RowFile(self.path / packing.PIXELS, packing.bytes_of_row(self.transform), write=True) as file:
-            file.write(row, pixels.data.cast("B"))
         self.notes.append(f"The packed pixels of {item} were damaged on disk and have been made anew.")
         return pixels
 
@@ -235,7 +232,7 @@ class _Build:
 
     def _copy_from_older(self, packed: Packed) -> None:
         for entry in cache.list_entries(PIXELS):
-            if not entry.complete or entry.details.get("family") != self.family:
+            if entry.details.get("family") != self.family or not packing.is_intact(entry.path):
                 continue
             with contextlib.suppress(OSError, ValueError):  # Evicted or damaged: its images are decoded like new ones.
                 older = packing.open_packed(entry.path, entry.details["items"], self.transform)

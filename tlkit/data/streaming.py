@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +18,7 @@ class StreamedRows:
 
     def __init__(self, source: Source, items: list[str], transform: Transform):
         self._source, self._items, self._transform = source, items, transform
-        self._executor = ThreadPoolExecutor(cores(), thread_name_prefix="tlkit-decode")
+        self._executors: dict[int, ThreadPoolExecutor] = {}  # By process: threads do not survive a fork.
 
     def read(self, rows: np.ndarray, size: int) -> np.ndarray:
         """Returns the central squares of some rows: uint8 (n, size, size, 3).
@@ -32,12 +33,18 @@ class StreamedRows:
             pixels = self._decode(int(rows[position]))
             squares[position] = pixels[margin : margin + size, margin : margin + size]
 
-        list(self._executor.map(decode_into, range(len(rows))))
+        list(self._executor().map(decode_into, range(len(rows))))
         return squares
 
     def close(self) -> None:
         """Ends the threads."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor().shutdown(wait=False, cancel_futures=True)
+
+    def _executor(self) -> ThreadPoolExecutor:
+        process = os.getpid()
+        if process not in self._executors:
+            self._executors[process] = ThreadPoolExecutor(cores(), thread_name_prefix="tlkit-decode")
+        return self._executors[process]
 
     def _decode(self, row: int) -> np.ndarray:
         facts, pixels = look_at(self._source, self._items[row], self._transform)

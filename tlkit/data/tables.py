@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -91,15 +92,20 @@ def _read_text(path: Path) -> pd.DataFrame:
         raise InputError(f"Expected a table in UTF-8: {str(path)!r}. Received: {error}. Save it as UTF-8.") from error
     if "\0" in text:
         raise InputError(f"Expected a table of text: {str(path)!r}. Received: binary data.")
-    header = text.lstrip().splitlines()[0]
-    separator = max(SEPARATORS, key=header.count)
+    separator = max(SEPARATORS, key=text.lstrip().splitlines()[0].count)
     try:
-        from io import StringIO
-
-        return pd.read_csv(StringIO(text), sep=separator, dtype="str", keep_default_na=False, skipinitialspace=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        told = " ".join(str(error).split())
-        raise InputError(f"Expected rows of as many cells as the header in {str(path)!r}. Received: {told}.") from error
+        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
+    except csv.Error as error:
+        raise InputError(f"Expected a table in {str(path)!r}. Received: {error}.") from error
+    long = next((number for number, row in enumerate(rows, start=2) if len(row) > len(header)), None)
+    if long is not None:
+        raise InputError(
+            f"Expected {len(header)} cells a row, as the header has, in {str(path)!r}. "
+            f"Received: {len(rows[long - 2])} in row {long}. Quote cells that hold {separator!r}."
+        )
+    if len(set(header)) < len(header):
+        raise InputError(f"Expected columns of different names in {str(path)!r}. Received: {', '.join(header)}.")
+    return pd.DataFrame([row + [""] * (len(header) - len(row)) for row in rows], columns=header, dtype="str")
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -136,7 +142,9 @@ def _as_text(values: pd.Series, column: str) -> list[str]:
     texts = []
     for value in values.tolist():
         if isinstance(value, bytes | bytearray | dict | list):
-            raise InputError(f"Expected text in column {column!r}. Received: {type(value).__name__}. Name files instead.")
+            raise InputError(
+                f"Expected text in column {column!r}. Received: {type(value).__name__}. Name files instead."
+            )
         if value is None or value is pd.NA or value != value:  # NaN alone differs from itself.
             texts.append("")
         elif isinstance(value, float) and value.is_integer():
@@ -184,7 +192,9 @@ def _check_files(items: Sequence[str], root: str | Path, name: str) -> None:
     if not items or len(missing) < len(items):
         return  # A few that are missing become rows of the audit.
     if re.match(r"[a-z]+://", missing[0]):
-        raise InputError(f"Expected paths of files in {name}. Received: addresses such as {missing[0]!r}. Fetch them first.")
+        raise InputError(
+            f"Expected paths of files in {name}. Received: addresses such as {missing[0]!r}. Fetch them first."
+        )
     raise InputError(
         f"Expected paths below {str(root)!r} in {name}. Received: {count(len(missing), 'path')}, none of which exists, "
         f"such as {missing[0]!r}."
@@ -195,5 +205,7 @@ def _parts(values: pd.Series, column: str, name: str) -> list[str]:
     cells = [value.strip().lower() for value in values]
     unknown = sorted({cell for cell in cells if cell and cell not in SPLIT_FOLDERS})
     if unknown:
-        raise InputError(f"Expected train, validation or test in column {column!r} of {name}. Received: {name_some(unknown)}.")
+        raise InputError(
+            f"Expected train, validation or test in column {column!r} of {name}. Received: {name_some(unknown)}."
+        )
     return [SPLIT_FOLDERS.get(cell, "") for cell in cells]

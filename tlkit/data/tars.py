@@ -14,12 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from tlkit.data.archives import Members, check_total
 from tlkit.data.manifest import Source
+from tlkit.data.members import Members, check_total
 from tlkit.data.spool import SpooledSource
 from tlkit.errors import InputError
 
-OPENERS: tuple[tuple[bytes, Callable[..., Any]], ...] = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
+OPENERS: tuple[tuple[bytes, Callable[..., Any]], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\0", lzma.open),
+)
 DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 
 

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from tlkit.data.archives import Members, check_total
+from tlkit.data.members import Members, check_total
 from tlkit.errors import InputError
 
 DIRECTORY_FLAG, ENCRYPTED_FLAG = 0x10, 0x1

@@ -13,7 +13,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from tlkit.errors import InputError
-from tlkit.intervals import RESAMPLES, percentile_interval, resample_weights
+from tlkit.intervals import mean_replicates, number_groups, percentile_interval
 from tlkit.report.facts import gather_facts
 from tlkit.report.pictures import judged_images
 from tlkit.report.reading import Run, read_run
@@ -93,7 +93,7 @@ def compare_runs(runs: Sequence[str | Path], *, allow_different: bool = False, s
     shared, same = _shared_images(tables, names, allow_different)
     right = np.stack([table.loc[shared, "correct"].to_numpy(bool) for table in tables])
     losses = np.stack([_log_losses(table.loc[shared]) for table in tables])
-    units = _units(tables[0].loc[shared, "group"])
+    units = number_groups(tables[0].loc[shared, "group"].tolist())
     return Comparison(
         names=names,
         facts=tuple(gather_facts(run) for run in read),
@@ -153,25 +153,13 @@ def _log_losses(images: pd.DataFrame) -> NDArray[np.float64]:
     return -np.log(np.maximum(images["true_probability"].to_numpy(np.float64), np.finfo(np.float32).eps))
 
 
-def _units(groups: pd.Series) -> NDArray[np.int64] | None:
-    """Numbers the groups, an image without one being its own; None where there is no group."""
-    if (groups == "").all():
-        return None
-    names = np.where(groups == "", [f"image {row}" for row in range(len(groups))], "group " + groups)
-    return np.unique(names.astype(str), return_inverse=True)[1].astype(np.int64)
-
-
 def _difference(
     name: str, right: NDArray[np.bool_], losses: NDArray[np.float64], units: NDArray[np.int64] | None, seed: int
 ) -> Difference:
     """Compares two rows of (reference, other) over the same images."""
     gains = right[1].astype(np.float64) - right[0]
     excess = losses[1] - losses[0]
-    generator = np.random.default_rng(seed)
-    replicates = np.empty((2, RESAMPLES))
-    for index in range(RESAMPLES):
-        weights = resample_weights(len(gains), units, generator)
-        replicates[:, index] = weights @ gains / weights.sum(), weights @ excess / weights.sum()
+    replicates = mean_replicates(np.stack([gains, excess]), units, seed)
     only_this, only_reference = int((gains > 0).sum()), int((gains < 0).sum())
     alone = only_this + only_reference
     return Difference(

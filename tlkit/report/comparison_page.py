@@ -13,7 +13,7 @@ from tlkit import run as run_folder
 from tlkit.report.charts import place_of
 from tlkit.report.comparing import Comparison, Difference
 from tlkit.report.figures import Line, chart, number_axis, power_axis, share_axis, whole_axis
-from tlkit.report.templating import render
+from tlkit.report.templating import NO_PICTURES, render
 
 COLOURS = 5
 EVIDENT = 0.05
@@ -38,7 +38,7 @@ def render_comparison(comparison: Comparison) -> str:
     return render(
         "comparison.html.j2",
         sections=SECTIONS,
-        data={"gallery": [], "cells": [], "classes": [], "support": [], "orders": {}, "split": comparison.split},
+        data=NO_PICTURES,
         comparison=comparison,
         verdicts=[tell_difference(one, comparison.names[0]) for one in comparison.differences],
         curves=overlaid_curves(comparison),

@@ -25,6 +25,9 @@ from tlkit.report.telling import give_verdict
 VERSION = 1
 SPLITS = ("train", "validation", "test")
 MOST_PAIRS = 50
+MOST_ITEMS = 100
+MOST_GROUPS = 50
+MOST_OF_GROUP = 8
 HEADLINE = (
     "num_images",
     "num_groups",
@@ -98,10 +101,30 @@ def _data_facts(run: Run) -> dict[str, Any]:
         "set_aside": [
             {"item": row.item, "label": row.label, "problem": row.problem} for row in set_aside.itertuples(index=False)
         ],
-        "findings": run.audit.get("findings", []),
+        "findings": [finding_facts(finding) for finding in run.audit.get("findings", [])],
         "transform": run.transform,
         "classes": counts,
         "totals": {split: sum(row[split] for row in counts) for split in (*SPLITS, "unassigned")},
+    }
+
+
+def finding_facts(finding: dict[str, Any]) -> dict[str, Any]:
+    """Returns a finding of the audit with the first of its items, and of its groups where items belong together.
+
+    Args:
+        finding: As it stands in audit.json, which has all of them.
+    """
+    items = [str(item) for item in finding.get("items", [])]
+    groups = (finding.get("details") or {}).get("groups") or []
+    told = {name: str(finding.get(name, "")) for name in ("kind", "severity", "message")}
+    return told | {
+        "num_items": len(items),
+        "items": items[:MOST_ITEMS],
+        "num_groups": len(groups),
+        "groups": [
+            {"size": len(group), "shown": [str(item) for item in group[:MOST_OF_GROUP]]}
+            for group in groups[:MOST_GROUPS]
+        ],
     }
 
 

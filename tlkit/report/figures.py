@@ -158,3 +158,10 @@ def whisker(value: float | None, interval: Sequence[float] | None) -> Markup:
         '<svg class="whisker" viewBox="0 0 100 14" aria-hidden="true"><path class="track" d="M5 7H95"/>'
         f'{band}<circle class="point" cx="{value * 90 + 5:.1f}" cy="7" r="3.5"/></svg>'
     )
+
+
+def share_bar(share: float) -> Markup:
+    """Draws a share from 0 to 1 as a bar at the size of a table cell."""
+    return Markup(
+        f'<svg class="share" viewBox="0 0 100 10" aria-hidden="true"><path d="M0 1H{share * 100:.1f}V9H0Z"/></svg>'
+    )

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tlkit.report.words as words
-from tlkit.report.telling import FIGURES, figure_cells, told_best
+from tlkit.report.telling import FIGURES, environment_rows, figure_cells, told_best
 
 # What Markdown takes for markup anywhere; an underscore inside a word, or an ampersand that opens no entity, is none.
 ANYWHERE = re.compile(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 AT_START = re.compile(r"^(\d*)([-+#>=]|(?<=\d)[.)](?=\s|$))")
 MOST_ROWS = 20
+MOST_FILES = 200
 
 
 def plain(text: Any) -> str:
@@ -139,8 +140,9 @@ def _data(facts: dict[str, Any]) -> list[str]:
     ]
     parts += ["\n".join(findings)] if findings else []
     if data["set_aside"]:
-        rows = [(plain(row["item"]), plain(row["problem"])) for row in data["set_aside"]]
+        rows = [(plain(row["item"]), plain(row["problem"])) for row in data["set_aside"][:MOST_FILES]]
         parts += ["### Files set aside", markdown_table(("File", "Why"), rows)]
+        parts += [f"The first {MOST_FILES}; manifest.csv names all."] if len(data["set_aside"]) > MOST_FILES else []
     splits = ("train", "validation", "test")
     rows = [(plain(row["class_name"]), *(row[split] for split in splits)) for row in data["classes"]]
     rows.append(("**All classes**", *(data["totals"][split] for split in splits)))

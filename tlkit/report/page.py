@@ -29,6 +29,7 @@ from tlkit.report.templating import render
 
 MOST_TABLE_CLASSES = 40  # A larger matrix is drawn on a canvas: as a table it would be slow and could not be read.
 SHADES = 10
+MOST_ROWS = 200  # Of files set aside; a longer list is for a spreadsheet.
 
 TILES = (
     ("Accuracy", "accuracy", True),
@@ -66,6 +67,8 @@ def render_page(run: Run, facts: dict[str, Any]) -> str:
         matrix_rows=_matrix_rows(confusion) if confusion.num_classes <= MOST_TABLE_CLASSES else None,
         pairs=pairs,
         sources=sources,
+        finding_sources=_finding_sources(run, facts, album),
+        most_rows=MOST_ROWS,
         whiskers=[_whiskers(row) for row in facts["per_class"]],
         reliability=_reliability(facts),
         screening=screening_charts(facts["two_classes"]) if facts["two_classes"] else [],
@@ -159,6 +162,16 @@ def _pair(pair: dict[str, Any], run: Run, images: pd.DataFrame, album: Album) ->
     sides = {"wrong": mistaken, "right": hits}
     chosen = {side: show_first_with_picture(rows, album, PICTURES_A_SIDE) for side, rows in sides.items()}
     return pair | {side: [album.source(digest) for digest in rows["digest"]] for side, rows in chosen.items()}
+
+
+def _finding_sources(run: Run, facts: dict[str, Any], album: Album) -> list[list[str]]:
+    """Returns for each finding the pictures of its first items that have one."""
+    digests = dict(zip(run.manifest["item"], run.manifest["digest"], strict=True))
+    sources = []
+    for finding in facts["data"]["findings"]:
+        found = [album.source(digests.get(item, "")) for item in finding["items"]]
+        sources.append([source for source in found if source][: 2 * PICTURES_A_SIDE])
+    return sources
 
 
 def _whiskers(row: dict[str, Any]) -> tuple[Markup, Markup]:

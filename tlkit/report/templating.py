@@ -13,6 +13,9 @@ from markupsafe import Markup
 
 import tlkit.report.words as words
 
+# What the page's script reads, of a page without a confusion matrix.
+NO_PICTURES: dict[str, Any] = {"gallery": [], "cells": [], "classes": [], "support": [], "orders": {}, "split": ""}
+
 
 def render(template: str, **context: Any) -> str:
     """Fills a template, with style, script and the policy that allows these two and nothing else."""

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tlkit.errors import InputError
+from tlkit.phase_gains import phase_gains, write_phase_gains
+
+LABELS = np.arange(200) % 4
+
+
+def right_on(rows: np.ndarray, sure: float = 0.7) -> np.ndarray:
+    """Probabilities that name the truth on some images and the next class on the others."""
+    named = np.where(rows, LABELS, (LABELS + 1) % 4)
+    return np.full((200, 4), (1 - sure) / 3) + (sure - (1 - sure) / 3) * np.eye(4)[named]
+
+
+def test_gain_is_the_difference_and_its_interval_holds_it() -> None:
+    first, second = np.arange(200) < 120, np.arange(200) < 150
+    gains = phase_gains(LABELS, [("head", right_on(first)), ("body", right_on(second))])
+    assert gains["phase"].tolist() == ["head", "body"]
+    assert gains["accuracy"].tolist() == [0.6, 0.75]
+    assert gains["gain"].isna().tolist() == [True, False]
+    head, body = gains.to_dict("records")
+    assert head["log_loss"] == pytest.approx(-0.6 * np.log(0.7) - 0.4 * np.log(0.1), abs=1e-6)
+    assert body["gain"] == pytest.approx(0.15)
+    # The standard error of a share of 0.15 of 200 images is 0.025.
+    assert body["low"] == pytest.approx(0.15 - 1.96 * 0.025, abs=0.012)
+    assert body["high"] == pytest.approx(0.15 + 1.96 * 0.025, abs=0.012)
+
+
+def test_no_change_has_an_interval_of_nothing() -> None:
+    rows = np.arange(200) % 3 > 0
+    gains = phase_gains(LABELS, [("a", right_on(rows)), ("b", right_on(rows, 0.9))])
+    assert gains.loc[1, ["gain", "low", "high"]].tolist() == [0, 0, 0]
+    assert gains.loc[1, "log_loss"] != gains.loc[0, "log_loss"]
+
+
+def test_groups_widen_the_interval() -> None:
+    first, second = np.arange(200) < 100, np.arange(200) < 150
+    phases = [("a", right_on(first)), ("b", right_on(second))]
+    alone, grouped = (
+        phase_gains(LABELS, phases, groups=groups) for groups in (None, [f"film {row // 25}" for row in range(200)])
+    )
+    width = lambda table: table.loc[1, "high"] - table.loc[1, "low"]  # noqa: E731
+    assert width(grouped) > 2 * width(alone)
+    assert grouped.loc[1, "gain"] == alone.loc[1, "gain"]
+
+
+def test_other_images_are_told() -> None:
+    with pytest.raises(InputError, match=r"\(200, classes\) for phase 'b'"):
+        phase_gains(LABELS, [("a", right_on(LABELS > 0)), ("b", np.ones((199, 4)))])
+
+
+def test_file_has_empty_cells_and_no_formula(tmp_path: Path) -> None:
+    gains = phase_gains(LABELS, [("=1+1", right_on(LABELS > 0)), ("body", right_on(LABELS > 1))])
+    write_phase_gains(tmp_path, gains)
+    lines = (tmp_path / "phases.csv").read_text().splitlines()
+    assert lines[0] == "phase,images,accuracy,log_loss,gain,low,high"
+    assert lines[1].startswith("'=1+1,200,0.75,")
+    assert lines[1].endswith(",,,")
+    assert pd.read_csv(tmp_path / "phases.csv").loc[1, "gain"] == -0.25

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import tlkit
+from tlkit import strategies
+from tlkit.errors import InputError
+from tlkit.graph import split_model
+from tlkit.strategies import Phase, apply_phase, cut_of, get_strategy, rate_factors, stages_of
+from tlkit.training import fine_tune
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Arrays, Arrays]:
+    """Digits as 32 px colour images, 64 to train on and 32 to validate."""
+    x, y = load_digits(return_X_y=True)
+    images = np.kron(x.reshape(-1, 8, 8) * 15.9, np.ones((4, 4)))[:96, :, :, None].repeat(3, axis=3).astype("uint8")
+    return (images[:64], y[:64]), (images[64:], y[64:96])
+
+
+def classifier(name: str = "mobilenetv2") -> keras.Model:
+    """A real network with random weights, small pictures and BatchNormalization statistics that are not the initial."""
+    keras.utils.set_random_seed(1)
+    return tlkit.build_classifier(name, 10, image_size=32, weights="none")
+
+
+def test_stages_are_those_of_the_registry() -> None:
+    model = classifier()
+    assert stages_of(model) == tlkit.get_backbone("mobilenetv2").stages
+
+
+def test_stages_of_a_users_model_are_found() -> None:
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, name="a")(inputs)
+    x = keras.layers.Conv2D(4, 3, strides=2, name="b")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x), name="mine")
+    assert [stage.layer for stage in stages_of(model)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("frozen", ["head"]),
+        ("partial", ["head", "two"]),
+        ("gradual", ["head", "three", "two"]),
+        ("full", ["head", "input"]),
+        ("scratch", ["input"]),
+    ],
+)
+def test_strategies_are_tuples_of_phases(name: str, expected: list[str]) -> None:
+    stages = [strategies.Stage(stage, stage) for stage in ("one", "two", "three")]
+    phases = get_strategy(name, stages, last_stages="two")
+    assert [phase.train_from for phase in phases] == expected
+    assert all(Phase(**phase.to_dict()) == phase for phase in phases)
+
+
+def test_given_epochs_and_rates_reach_every_gradient_phase() -> None:
+    stages = [strategies.Stage("one", "one"), strategies.Stage("two", "two")]
+    head, body = get_strategy("partial", stages, epochs=3, learning_rate=0.5)
+    assert (head.epochs, body.epochs, body.learning_rate) == (0, 3, 0.5)
+    assert get_strategy("frozen", epochs=4)[0].epochs == 4
+
+
+CASES = [
+    Phase("head", "head", epochs=1, learning_rate=1e-2),
+    Phase("last", "top", epochs=1, learning_rate=1e-2),
+    Phase("late", "block16", epochs=1, learning_rate=1e-2, layer_decay=0.5, weight_decay=0.1),
+    Phase("all", "input", epochs=1, learning_rate=1e-2),
+    Phase("all with statistics", "input", epochs=1, learning_rate=1e-2, batch_norm="trained"),
+]
+
+
+@pytest.mark.parametrize("phase", CASES, ids=lambda phase: phase.name)
+def test_exactly_the_declared_set_moves(digits: tuple[Arrays, Arrays], phase: Phase, tmp_path: object) -> None:
+    train, validation = digits
+    model = classifier()
+    apply_phase(model, phase, stages_of(model))
+    declared = {variable.path for variable in model.trainable_variables}
+    if phase.batch_norm == "trained":
+        declared |= {weight.path for weight in model.weights if "moving_" in weight.path}
+    else:
+        assert not any("moving_" in path or "gamma" in path or "beta" in path for path in declared)
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    history = fine_tune(model, train, validation_data=validation, strategy=[phase]).history
+    trained_better = history["best"] == [True]
+    moved = {weight.path for weight in model.weights if not np.array_equal(weight.numpy(), before[weight.path])}
+    assert moved <= declared
+    if trained_better:
+        assert moved == declared
+    model.save(f"{tmp_path}/model.keras")
+    loaded = keras.models.load_model(f"{tmp_path}/model.keras")
+    for weight, same in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
+def test_first_loss_of_a_fresh_head_is_that_of_even_odds(digits: tuple[Arrays, Arrays]) -> None:
+    _, validation = digits
+    assert tlkit.evaluate(classifier(), validation)["log_loss"] == pytest.approx(np.log(10), abs=1e-4)
+
+
+def test_rates_fall_with_depth() -> None:
+    model = classifier()
+    phase = Phase("all", "input", layer_decay=0.5)
+    stages = stages_of(model)
+    apply_phase(model, phase, stages)
+    factors = rate_factors(model, phase, stages)
+    assert factors["head/kernel"] == 1.0
+    assert factors["Conv_1/kernel"] == 1.0
+    first = next(layer for layer in model.layers if layer.trainable_variables)
+    assert factors[first.trainable_variables[0].path] == 0.5 ** (len(stages) - 1)
+
+
+def test_partial_starts_where_the_last_resolution_does() -> None:
+    model = classifier("resnet50")
+    assert strategies.stages_at_last_resolution(model, stages_of(model)) == "conv5"
+
+
+@pytest.mark.parametrize("train_from", ["top", "block16", "blocks13_15"])
+def test_every_stage_is_a_legal_cut(train_from: str) -> None:
+    model = classifier()
+    cut = cut_of(model, Phase("x", train_from), stages_of(model))
+    assert cut is not None
+    split_model(model, cut)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"learning_rate": 0.0}, "greater than 0"),
+        ({"layer_decay": 0.0}, "layer_decay"),
+        ({"epochs": -1}, "at least 0"),
+        ({"batch_norm": "frosen"}, "Did you mean 'frozen'"),
+    ],
+)
+def test_phases_that_make_no_sense(fields: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Phase("x", **fields)  # type: ignore[arg-type]
+
+
+def test_a_stage_that_does_not_exist_is_told_with_the_nearest(digits: tuple[Arrays, Arrays]) -> None:
+    train, validation = digits
+    with pytest.raises(InputError, match="Did you mean 'block16'"):
+        fine_tune(classifier(), train, validation_data=validation, strategy=[Phase("x", "block_16", epochs=1)])
+    phase = Phase("x", epochs=1, optimizer="adamx")
+    with pytest.raises(InputError, match="Unknown optimizer"):
+        fine_tune(classifier(), train, validation_data=validation, strategy=[phase])
+
+
+def test_a_loss_that_is_not_finite_is_told(digits: tuple[Arrays, Arrays]) -> None:
+    (x, y), validation = digits
+    broken = x.astype("float32")
+    broken[5] = np.nan
+    with pytest.raises(InputError, match="finite loss"):
+        fine_tune(classifier(), (broken, y), validation_data=validation, strategy=[Phase("x", "input", epochs=1)])
