@@ -40,6 +40,15 @@ def test_every_cut_point_of_a_real_network_can_be_cut() -> None:
         graph.split_model(model, name)
 
 
+def test_bare_operations_count() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
+    x = x + keras.layers.Conv2D(4, 3, padding="same", name="inner")(x)
+    x = keras.layers.ReLU(name="after")(x)
+    model = keras.Model(inputs, keras.layers.Flatten(name="flat")(x))
+    assert graph.cut_points(model) == ["stem", "after"]
+
+
 def test_a_cut_inside_a_block_is_refused() -> None:
     with pytest.raises(InputError, match=r"other paths run.*cut_points"):
         graph.split_model(branching(), "inner_a")

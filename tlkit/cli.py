@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,19 +54,19 @@ def run_options(verb: Callable[..., None]) -> Callable[..., None]:
         verb(config, given)
 
     file = Annotated[Path | None, typer.Option("--config", help="TOML file with these options.", metavar="FILE")]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [inspect.Parameter("config", keyword, default=None, annotation=file)]
+    keyword = Parameter.KEYWORD_ONLY
+    parameters = [Parameter("config", keyword, default=None, annotation=file)]
     parameters += [_parameter(option, keyword) for option in options()]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__name__, command.__doc__ = verb.__name__, verb.__doc__
     return command
 
 
-def _parameter(option: Option, kind: Any) -> inspect.Parameter:
+def _parameter(option: Option, kind: Any) -> Parameter:
     metavar = {int: "INTEGER", float: "NUMBER", str: "TEXT"}[option.type]
     default = "" if option.default in (None, "") else f" [default: {option.default}]"
     declared = typer.Option(option.flag, help=option.rule.help + default, metavar=metavar, show_default=False)
-    return inspect.Parameter(option.name, kind, default=None, annotation=Annotated[str | None, declared])
+    return Parameter(option.name, kind, default=None, annotation=Annotated[str | None, declared])
 
 
 @app.command()
@@ -165,6 +165,23 @@ def compare(
     from tlkit import listing
 
     listing.print_comparison(runs, html_file, allow_different)
+
+
+@app.command()
+def inspect(
+    target: Annotated[str, typer.Argument(help="Backbone, .keras file or run folder.")],
+    image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
+    output_format: Annotated[str | None, typer.Option("--format", help="table, json or html.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write; html needs one.", metavar="FILE")] = None,
+    data: Annotated[str | None, typer.Option(help="Pictures for the measured parts, as finetune --data.")] = None,
+    layer: Annotated[str | None, typer.Option(help="With --data: layer to look into.")] = None,
+    channel: Annotated[int | None, typer.Option(help="With --data: channel of that layer.")] = None,
+) -> None:
+    """Show a network layer by layer: sizes, parameters, operations, memory, receptive fields, cuts."""
+    with console.quiet_step("Starting Keras"):
+        start_keras()
+        from tlkit.inspection import inspect as inspect_network
+    inspect_network(target, image_size, output_format, output, data, layer, channel)
 
 
 cache_app = typer.Typer(help="The cache of decoded pictures and converted weights.", no_args_is_help=True)

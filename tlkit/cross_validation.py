@@ -11,6 +11,10 @@ from tlkit.console import OnProgress
 from tlkit.errors import InputError
 from tlkit.logistic import Rotated, fit, rotate
 
+# A fifth of the steps that a head for use takes. Accuracies and the labels found wrong were the same on digits at 3e-4
+# as at 1e-5; a head that starts from nothing and stops early is regularised a little more, not less.
+TOLERANCE = 3e-4
+
 
 @dataclass(frozen=True)
 class CrossValidation:
@@ -75,7 +79,7 @@ def cross_validate(
         held_out = folds == fold
         training = Rotated(rotated.scores[~held_out], rotated.variances, rotated.basis)
         start = np.zeros((len(rotated.variances) + 1, num_classes))
-        weights = fit(training, labels[~held_out], num_classes, penalty, start)
+        weights = fit(training, labels[~held_out], num_classes, penalty, start, tolerance=TOLERANCE)
         judged = softmax(rotated.scores[held_out] @ weights[:-1] + weights[-1], axis=1)
         probabilities[held_out] = judged
         accuracies.append(float(np.mean(judged.argmax(axis=1) == labels[held_out])))

@@ -169,7 +169,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> bytes:
     from PIL import Image
 
     grey = np.asarray(Image.fromarray(image).convert("L"), np.float32)[..., None]
-    share = 0.75 * heat[..., None]  # A quarter of the picture shines through where the map is highest.
+    share = 0.65 * heat[..., None]  # A third of the picture shines through where the map is highest.
     drawn = Image.fromarray((grey * (1 - share) + GLOW * share).round().astype(np.uint8))
     drawn.thumbnail((PICTURE_SIZE, PICTURE_SIZE))
     return results.jpeg(drawn)

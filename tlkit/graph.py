@@ -62,28 +62,29 @@ def cut_points(model: keras.Model) -> list[str]:
 
     The model can be split exactly after each of them. Order is that of computation.
     """
-    layers = model.layers
-    position = {id(layer): index for index, layer in enumerate(layers)}
-    last_use = dict(position)  # The index of the last layer that reads a layer's output.
-    for index, layer in enumerate(layers):
-        for source in _inbound_layers(layer, position):
+    operations = model.operations  # Layers, and bare operations such as the sum of `x + y`.
+    position = {id(operation): index for index, operation in enumerate(operations)}
+    last_use = dict(position)  # The index of the last operation that reads an output.
+    for index, operation in enumerate(operations):
+        for source in _sources(operation, position):
             last_use[id(source)] = max(last_use[id(source)], index)
     cuts = []
-    furthest = 0  # The last use of anything computed before the layer at hand.
-    for index, layer in enumerate(layers[:-1]):
-        if furthest <= index and isinstance(layer.output, keras.KerasTensor) and index > 0:
-            cuts.append(layer.name)
-        furthest = max(furthest, last_use[id(layer)])
+    furthest = 0  # The last use of anything computed before the operation at hand.
+    for index, operation in enumerate(operations[:-1]):
+        single = isinstance(operation, keras.Layer) and isinstance(operation.output, keras.KerasTensor)
+        if furthest <= index and single and index > 0:
+            cuts.append(operation.name)
+        furthest = max(furthest, last_use[id(operation)])
     return cuts
 
 
-def _inbound_layers(layer: keras.Layer, known: dict[int, int]) -> list[keras.Layer]:
-    """Returns the layers of this model that `layer` reads from."""
+def _sources(operation: keras.Operation, known: dict[int, int]) -> list[keras.Operation]:
+    """Returns the operations of this model that `operation` reads from."""
     sources = []
-    for node in layer._inbound_nodes:
+    for node in operation._inbound_nodes:
         for tensor in node.input_tensors:
             source = tensor._keras_history.operation
-            if id(source) in known and known[id(source)] < known[id(layer)]:
+            if id(source) in known and known[id(source)] < known[id(operation)]:
                 sources.append(source)
     return sources
 

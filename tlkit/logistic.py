@@ -53,7 +53,15 @@ def rotate(features: np.ndarray) -> Rotated:
     return Rotated(features @ vectors, variances, vectors)
 
 
-def fit(rotated: Rotated, labels: np.ndarray, num_classes: int, penalty: float, start: np.ndarray) -> np.ndarray:
+def fit(
+    rotated: Rotated,
+    labels: np.ndarray,
+    num_classes: int,
+    penalty: float,
+    start: np.ndarray,
+    *,
+    tolerance: float = GRADIENT_TOLERANCE,
+) -> np.ndarray:
     """Minimises `mean(-log p(label | scores)) + penalty / 2 * ||W||^2`; the bias is not penalised.
 
     Args:
@@ -62,6 +70,7 @@ def fit(rotated: Rotated, labels: np.ndarray, num_classes: int, penalty: float, 
         num_classes: Number of classes.
         penalty: Greater than 0.
         start: Where to start, float64 (components + 1, num_classes); the last row is the bias.
+        tolerance: Largest component of the gradient, in scaled coordinates, at which to end.
 
     Returns:
         The optimum, in the shape of `start`.
@@ -86,7 +95,7 @@ def fit(rotated: Rotated, labels: np.ndarray, num_classes: int, penalty: float, 
         gradient = np.concatenate([scores.T @ errors + scaled_penalty * weights[:-1], errors.sum(axis=0)[None]])
         return float(loss), gradient.ravel()
 
-    options = {"maxcor": CORRECTIONS, "gtol": GRADIENT_TOLERANCE, "ftol": LOSS_TOLERANCE, "maxiter": MAX_ITERATIONS}
+    options = {"maxcor": CORRECTIONS, "gtol": tolerance, "ftol": LOSS_TOLERANCE, "maxiter": MAX_ITERATIONS}
     threads = None if scores.size * num_classes > SHARED_PRODUCT else 1
     with threadpool_limits(threads, user_api="blas"):
         found = minimize(loss_and_gradient, scaled_start.ravel(), jac=True, method="L-BFGS-B", options=options)

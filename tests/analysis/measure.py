@@ -16,7 +16,8 @@ from tlkit.analysis.activations import activations, strongest_images
 from tlkit.analysis.effective_field import effective_fields
 from tlkit.analysis.filters import layer_filters
 from tlkit.analysis.flow_callback import GradientFlow
-from tlkit.analysis.gradient_flow import gradient_flow, judge
+from tlkit.analysis.gradient_flow import gradient_flow
+from tlkit.analysis.gradient_verdict import judge
 from tlkit.analysis.layer_table import layer_table
 from tlkit.analysis.neighbours import neighbourhoods
 from tlkit.analysis.signal_flow import signal_flow

@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 
 from tlkit.analysis.flow_callback import GradientFlow
-from tlkit.analysis.gradient_flow import Thresholds, gradient_flow, judge
+from tlkit.analysis.gradient_flow import gradient_flow
+from tlkit.analysis.gradient_verdict import Thresholds, judge
 from tlkit.analysis.signal_flow import signal_flow
 from tlkit.errors import InputError
 

@@ -13,7 +13,7 @@ from tlkit.data.transform import Transform
 from tlkit.export import export_run
 
 FAST = ("efficientnet_lite0", "mobilenetv2")
-FORMATS = ["savedmodel", "litert", "onnx", "openvino"]
+FORMATS = ["litert", "onnx", "openvino"]
 
 
 def smallest_of_each_family() -> list[str]:

@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from tlkit.cross_validation import cross_validate
 from tlkit.evaluation import evaluate_splits
+from tlkit.label_issues import find_label_issues
+from tlkit.phase_gains import phase_gains, write_phase_gains
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PENALTIES = (10.0, 1.0, 0.1, 0.01, 0.001)
@@ -52,6 +56,8 @@ def build_run(
     labels = np.searchsorted(np.array(digits), data.target[chosen])
     pixels = data.data[chosen] / 16
     splits = _split(labels, test_share)
+    mislabelled = np.flatnonzero(splits == "train")[20:100:20]
+    labels[mislabelled] = (labels[mislabelled] + 1) % len(digits)
     model, history = _train(pixels, labels, splits, epochs, penalty)
     items = [item_name.format(label=class_names[label], number=row) for row, label in enumerate(labels)]
     pictures = [_picture(data.images[row]) for row in chosen]
@@ -62,7 +68,54 @@ def build_run(
     for picture, digest, split in zip(pictures, digests, splits, strict=True):
         if split == ("test" if test_share else "validation"):
             (folder / "thumbnails" / f"{digest[:32]}.jpg").write_bytes(picture)
+    _explain(folder, model, (pixels, labels, splits, items, digests, pictures), class_names)
     return folder
+
+
+def _explain(folder: Path, model: LogisticRegression, images: tuple, class_names: Sequence[str]) -> None:
+    """Writes what explains the run; the heat maps are the linear model's own: its weights times the pixels."""
+    pixels, labels, splits, items, digests, pictures = images
+    judged = np.flatnonzero(splits == ("test" if (splits == "test").any() else "validation"))
+    named = model.predict(pixels[judged])
+    coefficients = model.coef_ if len(model.coef_) > 1 else np.concatenate([-model.coef_, model.coef_])
+    (folder / "explanations").mkdir()
+    for row, label in zip(judged, named, strict=True):
+        heat = np.maximum(coefficients[label] * pixels[row], 0).reshape(8, 8)
+        (folder / "explanations" / f"{digests[row][:32]}.jpg").write_bytes(_picture(heat / max(heat.max(), 1e-9) * 16))
+    places = PCA(2, random_state=0).fit_transform(pixels[judged])
+    places = (places - places.min(axis=0)) / np.ptp(places, axis=0).max()
+    places = [(items[row], *place) for row, place in zip(judged, places.clip(0, 1).round(4).tolist(), strict=True)]
+    _write_csv(folder / "embedding.csv", [("item", "x", "y"), *places])
+    known = np.flatnonzero(splits != "test")
+    folds = cross_validate(pixels[known], labels[known], known % 5, num_classes=len(class_names), penalty=0.01)
+    issues = find_label_issues(labels[known], folds.probabilities)
+    rows: list[tuple] = [("item", "split", "label", "suggested", "confidence", "label_probability")]
+    for row, suggested, sure, given in zip(
+        known[issues.rows], issues.suggested, issues.confidence, issues.given, strict=True
+    ):
+        names = (items[row], splits[row], class_names[labels[row]], class_names[suggested])
+        rows.append((*names, round(float(sure), 4), round(float(given), 4)))
+        (folder / "thumbnails" / f"{digests[row][:32]}.jpg").write_bytes(pictures[row])
+    _write_csv(folder / "label_issues.csv", rows)
+    facts = {
+        "heat_maps": {"method": "grad-cam", "layer": "pixels", "grid": [8, 8], "images": len(judged)},
+        "embedding": {"method": "PCA", "images": len(judged), "of": len(judged)},
+        "cross_validation": {
+            "folds": 5,
+            "images": len(known),
+            "accuracy": round(folds.accuracy, 6),
+            "standard_error": round(folds.standard_error, 6),
+            "fold_accuracies": [round(one, 6) for one in folds.fold_accuracies],
+            "penalty": folds.penalty,
+        },
+        "label_issues": {"images": len(known), "issues": len(issues.rows)},
+        "notes": [],
+    }
+    _write_json(folder / "explanations.json", facts)
+    held = splits == "validation"
+    weak = LogisticRegression(C=1e-3).fit(pixels[splits == "train"], labels[splits == "train"])
+    phases = [("probe", weak.predict_proba(pixels[held])), ("head", model.predict_proba(pixels[held]))]
+    write_phase_gains(folder, phase_gains(labels[held], phases))
 
 
 def _split(labels: np.ndarray, test_share: float) -> np.ndarray:

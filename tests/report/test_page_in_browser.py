@@ -51,6 +51,10 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory, build_run: Callable[.
     (folder / "config.toml").write_text(
         f"[data]\ndata = {json.dumps(attack)}\n[model]\nbackbone = {json.dumps(attack)}\n"
     )
+    explained = json.loads((folder / "explanations.json").read_text()) | {"notes": [attack]}
+    explained["embedding"]["method"] = explained["heat_maps"]["method"] = attack
+    (folder / "explanations.json").write_text(json.dumps(explained))
+    (folder / "phases.csv").write_text((folder / "phases.csv").read_text().replace("head,", f'"{attack}",'))
     history = (folder / "history.csv").read_text().replace("head,", f'"{attack}",')
     (folder / "history.csv").write_text(history)
     return write_report(folder)
@@ -73,6 +77,10 @@ def test_hostile_names_run_nothing_and_fetch_nothing(browser: Any, hostile_page:
     assert "名前 の クラス" in names
     assert "⟨U+202E⟩gnp.exe" in names
     assert browser.run("document.body.textContent.includes('\\u202e')") is False
+    assert HOSTILE[0] in browser.run("document.getElementById('map-labels').textContent")
+    browser.run("document.getElementById('image-map').focus()")
+    browser.press("ArrowDown")
+    assert "<script>" in browser.run("document.getElementById('map-readout').textContent")
     browser.run("document.querySelectorAll('#matrix-table td button')[0].click()")
     assert browser.run("document.getElementById('pictures').open") is True
     assert HOSTILE[0] in browser.run("document.getElementById('pictures-list').textContent")
@@ -153,6 +161,57 @@ def test_cell_opens_its_pictures_by_keyboard_alone(browser: Any, page: Path) -> 
     assert browser.run("document.getElementById('pictures').open") is False
     assert browser.run("document.activeElement.getAttribute('aria-label')") == label
     browser.assert_quiet()
+
+
+CURRENT = "(({x, y}) => [x, y])(document.querySelector('#image-map .current').getBoundingClientRect())"
+
+
+def test_map_is_walked_by_arrow_keys(browser: Any, page: Path) -> None:
+    browser.open(page)
+    browser.run("document.getElementById('image-map').focus()")
+    browser.press("ArrowRight")
+    seen = {browser.run("document.getElementById('map-readout').textContent")}
+    for key, axis, sign in (("ArrowRight", 0, 1), ("ArrowUp", 1, -1), ("ArrowLeft", 0, -1), ("ArrowDown", 1, 1)):
+        before = browser.run(CURRENT)
+        browser.press(key)
+        after = browser.run(CURRENT)
+        assert sign * (after[axis] - before[axis]) > 0, key
+        seen.add(browser.run("document.getElementById('map-readout').textContent"))
+    assert len(seen) >= 3
+    assert all(re.match(r"\w+( taken for \w+)? at [\d.]+\u202f%\w+/\d+\.png$", told) for told in seen), seen
+    assert browser.run("document.querySelectorAll('#image-map .current').length") == 1
+    picture = "document.querySelector('#map-picture img')"
+    assert browser.run(f"{picture}.decode().then(() => {picture}.naturalWidth)") == 96
+    browser.assert_quiet()
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_map_tells_what_is_pointed_at(browser: Any, page: Path, width: int) -> None:
+    browser.open(page, width=width)
+    browser.run("document.getElementById('image-map').scrollIntoView()")
+    circle = "document.querySelector('#image-map .wrong')"
+    x, y = browser.run(f"(({{x, y, width}}) => [x + width / 2, y + width / 2])({circle}.getBoundingClientRect())")
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        browser.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    assert browser.run(f"{circle}.classList.contains('current')") is True
+    assert " taken for " in browser.run("document.getElementById('map-readout').textContent")
+
+
+def test_map_shows_one_class(browser: Any, page: Path) -> None:
+    browser.open(page)
+    facts = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    names = "[...document.querySelectorAll('#map-labels span')].map((one) => one.textContent)"
+    assert browser.run(names) == facts["class_names"]
+    choose(browser, "map-class", "8")
+    assert browser.run(names) == ["eight"]
+    shown = browser.run("document.querySelectorAll('#image-map .chosen').length")
+    assert shown == facts["per_class"][8]["support"]
+    browser.run("document.getElementById('image-map').focus()")
+    for key in ("ArrowRight", "ArrowDown", "ArrowRight"):
+        browser.press(key)
+        assert browser.run("document.getElementById('map-readout').textContent").startswith("eight")
+    choose(browser, "map-class", "")
+    assert browser.run("document.querySelectorAll('#image-map.one-class').length") == 0
 
 
 def test_class_table_sorts_and_filters(browser: Any, page: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from tlkit.errors import InputError
 from tlkit.report import write_report
-from tlkit.report.reading import NEEDED, read_cell, read_run
+from tlkit.report.reading import NEEDED, read_run
+from tlkit.run import plain_cell
 
 
 def test_a_whole_folder_is_read_with_types(kept_run: Path) -> None:
@@ -94,4 +95,4 @@ def test_numbers_of_a_run_that_diverged_are_undefined(run: Path) -> None:
     [("'=1+1", "=1+1"), ("'-5", "-5"), ("''tis", "'tis"), ("'tis", "'tis"), ("plain", "plain"), ("'", "'"), ("", "")],
 )
 def test_the_quote_against_formulas_is_taken_away(cell: str, meant: str) -> None:
-    assert read_cell(cell) == meant
+    assert plain_cell(cell) == meant

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tlkit.analysis.activations import Excitement, activations, count_channels, require_channels, strongest_images
 from tlkit.analysis.effective_field import EffectiveField, effective_fields
 from tlkit.analysis.filters import Filters, layer_filters
-from tlkit.analysis.gradient_flow import FlowRecord, Verdict, gradient_flow, judge
+from tlkit.analysis.gradient_flow import FlowRecord, gradient_flow
+from tlkit.analysis.gradient_verdict import Verdict, judge
 from tlkit.analysis.layer_table import HEAD, LayerFacts, LayerTable
 from tlkit.analysis.neighbours import Neighbourhood, neighbourhoods, parted_pairs
 from tlkit.analysis.receptive_field import seen_box

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
@@ -29,8 +29,6 @@ class Step:
         input_shapes: Shapes of the tensors it reads, the batch axis included.
         output_shape: Shape of its (first) output.
         dtype: Type of its output, such as `"float32"`.
-        arguments: The positional arguments, symbolic tensors among them; what an operation was called with.
-        keywords: The keyword arguments.
         repeated: True where an earlier step already counted the weights of this operation.
     """
 
@@ -40,8 +38,6 @@ class Step:
     input_shapes: tuple[Shape, ...]
     output_shape: Shape
     dtype: str
-    arguments: tuple = field(default=(), repr=False)
-    keywords: dict[str, Any] = field(default_factory=dict, repr=False)
     repeated: bool = False
 
     @property
@@ -104,43 +100,43 @@ def trace(model: keras.Model, image_size: int | None = None) -> tuple[Step, ...]
         InputError: A subclassed model.
     """
     require_graph(model)
-    steps: list[Step] = []
-    kept: list[Any] = []  # Every tensor stays alive, so that its id stays its own.
-    origin: dict[int, int] = {}
-    known: set[int] = set()
-
-    def record(name: str, operation: Any, args: tuple, kwargs: dict, outputs: Any) -> None:
-        tensors, first = _tensors((args, kwargs)), _tensors(outputs)[0]
-        steps.append(
-            Step(
-                name,
-                operation,
-                tuple(dict.fromkeys(origin[id(tensor)] for tensor in tensors if id(tensor) in origin)),
-                tuple(tuple(tensor.shape) for tensor in tensors),
-                tuple(first.shape),
-                str(first.dtype),
-                args,
-                kwargs,
-                id(operation) in known,
-            )
-        )
-        known.add(id(operation))
-        for tensor in _tensors(outputs):
-            kept.append(tensor)
-            origin[id(tensor)] = len(steps) - 1
-
-    def visit(name: str, operation: Any, args: tuple, kwargs: dict) -> Any:
-        # A fresh tensor for each output: an operation that hands its input on would hide where it came from.
-        outputs = _fresh(operation.compute_output_spec(*args, **kwargs))
-        record(name, operation, args, kwargs, outputs)
-        return outputs
-
+    recorder = _Recorder()
     inputs = [keras.KerasTensor(_sized(tensor.shape, image_size), tensor.dtype) for tensor in model.inputs]
     for tensor, ours in zip(model.inputs, inputs, strict=True):
         layer = tensor._keras_history.operation
-        record(layer.name, layer, (), {}, ours)
-    run(model, inputs, visit)
-    return tuple(steps)
+        recorder.record(layer.name, layer, (), {}, ours)
+    run(model, inputs, recorder.visit)
+    return tuple(recorder.steps)
+
+
+class _Recorder:
+    """Writes down the steps of a run on symbolic tensors, and which step made which tensor."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.made: dict[int, tuple[int, Any]] = {}  # The tensors stay alive, so that their ids stay their own.
+        self.known: set[int] = set()
+
+    def visit(self, name: str, operation: Any, args: tuple, kwargs: dict) -> Any:
+        # A fresh tensor for each output: an operation that hands its input on would hide where it came from.
+        outputs = _fresh(operation.compute_output_spec(*args, **kwargs))
+        self.record(name, operation, args, kwargs, outputs)
+        return outputs
+
+    def record(self, name: str, operation: Any, args: tuple, kwargs: dict, outputs: Any) -> None:
+        read, first = _tensors((args, kwargs)), _tensors(outputs)[0]
+        step = Step(
+            name,
+            operation,
+            tuple(dict.fromkeys(self.made[id(tensor)][0] for tensor in read if id(tensor) in self.made)),
+            tuple(tuple(tensor.shape) for tensor in read),
+            tuple(first.shape),
+            str(first.dtype),
+            id(operation) in self.known,
+        )
+        self.known.add(id(operation))
+        self.made.update((id(tensor), (len(self.steps), tensor)) for tensor in _tensors(outputs))
+        self.steps.append(step)
 
 
 def _tensors(structure: Any) -> list[Any]:

@@ -46,7 +46,14 @@ def load_jpeg(opened: ImageFile.ImageFile, data: bytes) -> Image.Image | None:
         return None
     if pixels.shape[:2] != (height, width):
         return None
-    return Image.frombuffer("RGBX", opened.size, pixels, "raw", "RGBX", 0, 1)
+    image = Image.frombuffer("RGBX", opened.size, pixels, "raw", "RGBX", 0, 1)
+    image.tlkit_pixels = pixels  # type: ignore[attr-defined]
+    return image
+
+
+def pixels_of(image: Image.Image) -> np.ndarray | None:
+    """Returns the memory of an image from `load_jpeg`, uint8 (height, width, 4), or None where it has none to show."""
+    return getattr(image, "tlkit_pixels", None) if image.readonly else None  # An image that is changed gets a copy.
 
 
 def _buffer(size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tlkit.data.jpeg import pixels_of
 from tlkit.errors import InputError
 
 Box = tuple[float, float, float, float]
@@ -61,7 +62,9 @@ def _by_pillow(method: Image.Resampling) -> Callable[[Image.Image, tuple[int, in
 def _by_simd(image: Image.Image, size: tuple[int, int], box: Box) -> np.ndarray:
     package = _simd_package()
     pixel_type = package.PixelType.U8x3 if image.mode == "RGB" else package.PixelType.U8x4
-    source = package.ImageData(image.width, image.height, pixel_type, image.tobytes())
+    pixels = pixels_of(image)
+    data = image.tobytes() if pixels is None else pixels.tobytes()  # The second is twice as fast.
+    source = package.ImageData(image.width, image.height, pixel_type, data)
     target = package.ImageData(*size, pixel_type)
     left, top, right, bottom = box
     options = package.ResizeOptions(

@@ -15,7 +15,7 @@ from tlkit.export.sample import Sample
 FLOAT32_LIMIT = 1e-4
 """In float32 no probability may differ by more: enough for another order of summation, not for another graph."""
 BATCHES = (1, 32)
-LEAST_REPEATS, LEAST_SECONDS = 3, 0.6  # Of each timing, after one unmeasured run.
+LEAST_REPEATS, LEAST_SECONDS = 5, 0.2  # Of each timing, after one unmeasured run.
 
 
 class ParityError(RuntimeError):

@@ -6,6 +6,9 @@ The matrices are made in the graph from the picture's size with built-in operati
 without tlkit, and in whole numbers as far as they go: positions are counted in 1 / (2 * size) of a pixel, weights are
 rounded to 1 / 32768. Sums of such weights times whole grey levels are exact in float32, in whatever order they are
 added up, so that all runtimes give the same pixels, and rounding to grey levels falls the same way everywhere.
+
+Pillow rounds its weights to 1 / 4194304, takes the axes in the order that costs it least, and rounds once more where it
+averages blocks of a large picture first: its pixels are one grey level away at most, two on the odd pixel of noise.
 """
 
 from __future__ import annotations
@@ -73,9 +76,13 @@ def _resize(image: Any, transform: Transform) -> Any:
     rows, columns = _axes(image, transform)
     factor = _block_size(rows, columns)
     down, across = (_weights(axis, factor, transform.image_size) for axis in (rows, columns))
-    # Columns first, rounded to grey levels in between, as Pillow does.
+    # Columns first, rounded to grey levels in between, as Pillow does to most pictures.
     resized = _round(ops.einsum("nhwc,ow->nhoc", image, across))
     return _round(ops.einsum("nhoc,ph->npoc", resized, down))
+
+
+def _round(pixels: Any) -> Any:
+    return ops.clip(ops.floor(pixels + 0.5), 0.0, 255.0)
 
 
 def _axes(image: Any, transform: Transform) -> tuple[_Axis, _Axis]:
@@ -122,7 +129,3 @@ def _weights(axis: _Axis, factor: Any, outputs: int) -> Any:
         return weights
     inside = ops.logical_and(output >= 0.0, output < axis.size)
     return weights * ops.cast(inside, "float32")
-
-
-def _round(pixels: Any) -> Any:
-    return ops.clip(ops.floor(pixels + 0.5), 0.0, 255.0)

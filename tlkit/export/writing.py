@@ -39,7 +39,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     """Writes an `.onnx` file, and opens it: the converter itself lets operations pass that no runtime knows."""
     from tlkit.export.runtimes import open_onnx
 
-    model.export(str(path), format="onnx", verbose=False)
+    model.export(str(path), format="onnx", verbose=False, input_signature=model.inputs)
     open_onnx(path)
 
 

@@ -85,47 +85,59 @@ def _measured(found: Measurements) -> dict[str, Any]:
         "labels": [found.class_names[label] for label in found.labels],
         "layers": list(found.layers),
         "filters": {"layer": found.filters.layer, "count": len(found.filters.weights)} if found.filters else None,
-        "effective_fields": [
-            {
-                "layer": one.layer,
-                "unit": list(one.unit),
-                "box": [list(bounds) for bounds in box],
-                "share_in_box": _plain(one.share_within(box)),
-                "centre": [_plain(place) for place in one.centre],
-                "radius": {f"{share:g}": radius for share, radius in one.radius.items()},
-            }
-            for one, box in zip(found.effective, found.boxes, strict=True)
-        ],
-        "strongest": [
-            {
-                "layer": one.layer,
-                "channel": one.channel,
-                "values": [_plain(value) for value in one.values],
-                "pictures": one.indices.tolist(),
-                "classes": [found.class_names[label] for label in found.labels[one.indices]],
-                "boxes": [[list(bounds) for bounds in box] for box in one.boxes],
-            }
-            for one in found.strongest
-        ],
+        "effective_fields": _effective_fields(found),
+        "strongest": _strongest(found),
         "neighbours": {
             "k": min(NEIGHBOURS, len(found.images) - 1),
             "agreement": {one.layer: one.agreement for one in found.neighbourhoods},
             "parted_pairs": [list(pair) for pair in found.pairs],
         },
-        "symmetry": [
-            {
-                "layer": one.layer,
-                "transformation": one.transformation.label,
-                "kind": one.transformation.kind,
-                "amount": one.transformation.amount,
-                "invariance": one.invariance,
-                "equivariance": one.equivariance,
-                "agreement": one.agreement,
-            }
-            for one in found.symmetry
-        ],
+        "symmetry": _symmetry(found),
         "gradients": _gradients(found),
     }
+
+
+def _effective_fields(found: Measurements) -> list[dict[str, Any]]:
+    return [
+        {
+            "layer": one.layer,
+            "unit": list(one.unit),
+            "box": [list(bounds) for bounds in box],
+            "share_in_box": _plain(one.share_within(box)),
+            "centre": [_plain(place) for place in one.centre],
+            "radius": {f"{share:g}": radius for share, radius in one.radius.items()},
+        }
+        for one, box in zip(found.effective, found.boxes, strict=True)
+    ]
+
+
+def _strongest(found: Measurements) -> list[dict[str, Any]]:
+    return [
+        {
+            "layer": one.layer,
+            "channel": one.channel,
+            "values": [_plain(value) for value in one.values],
+            "pictures": one.indices.tolist(),
+            "classes": [found.class_names[label] for label in found.labels[one.indices]],
+            "boxes": [[list(bounds) for bounds in box] for box in one.boxes],
+        }
+        for one in found.strongest
+    ]
+
+
+def _symmetry(found: Measurements) -> list[dict[str, Any]]:
+    return [
+        {
+            "layer": one.layer,
+            "transformation": one.transformation.label,
+            "kind": one.transformation.kind,
+            "amount": one.transformation.amount,
+            "invariance": one.invariance,
+            "equivariance": one.equivariance,
+            "agreement": one.agreement,
+        }
+        for one in found.symmetry
+    ]
 
 
 def _gradients(found: Measurements) -> dict[str, Any] | None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit.data.archives import REASONS, Members, archive_kind
+from tlkit.data.archives import archive_kind
 from tlkit.data.listing import list_files
 from tlkit.data.manifest import Source
+from tlkit.data.members import REASONS, Members
 from tlkit.data.tables import COLUMN_NAMES
 from tlkit.errors import InputError
 from tlkit.run import plain_cell
@@ -136,7 +137,7 @@ def _in_archive(path: Path) -> Iterator[Picture]:
     for name in members.files:
         yield Picture(_written(f"{path}/{name}"), partial(source.read, name))
     for reason, names in members.refused.items():
-        for name in names:
+        for name in names if reason != "repeated name" else ():
             yield _refused(f"{path}/{name}", f"refused in the archive, {REASONS[reason][1]}")
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tlkit import run as run_folder
 from tlkit.report.confusion import Confusion, confused_pairs, count_cells
+from tlkit.report.explained import explained_facts
 from tlkit.report.hints import SURE, make_hints
 from tlkit.report.pictures import (
     NUM_MISTAKES,
@@ -81,6 +82,9 @@ def gather_facts(run: Run) -> dict[str, Any]:
         "unsure_hits": picture_rows(least_sure_hits(images).head(NUM_UNSURE), run.class_names),
         "calibration": run.metrics.get("calibration"),
         "two_classes": _two_classes(run, judged),
+        "explained": explained_facts(
+            run.explained, dict(zip(run.manifest["item"], run.manifest["digest"], strict=True))
+        ),
         "cost": _cost(run),
         "environment": _environment(run),
     }

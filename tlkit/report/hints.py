@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tlkit.report.words import counted, listed, number, percent, percent_interval, quoted, short_number
+from tlkit.report.words import (
+    counted,
+    listed,
+    number,
+    percent,
+    percent_interval,
+    points,
+    points_interval,
+    quoted,
+    short_number,
+)
 
 MOST_HINTS = 10
 FEW_IMAGES = 20  # Training images below which a class usually suffers.
@@ -16,6 +26,7 @@ CALIBRATION_GAP = 0.03
 SPLIT_GAP = 0.05
 FIT_GAP = 0.1  # Between training and validation accuracy.
 IMBALANCE = 10
+MANY_ISSUES = 0.02  # Share of labels that look wrong; cleaned sets of photographs have less.
 
 Hint = dict[str, str]
 
@@ -28,6 +39,9 @@ def make_hints(facts: dict[str, Any]) -> list[Hint]:
         _about_weak_classes,
         _about_confused_pairs,
         _about_labels,
+        _about_label_issues,
+        _about_phases,
+        _about_folds,
         _about_fit,
         _about_path,
         _about_uncertainty,
@@ -111,6 +125,49 @@ def _about_labels(facts: dict[str, Any]) -> Iterator[Hint]:
         yield _note(
             f"{counted(sure, 'mistake')} had a confidence above {percent(SURE)}. Look at "
             f"{'it' if sure == 1 else 'them'} first: such images are often labelled wrongly."
+        )
+
+
+def _about_label_issues(facts: dict[str, Any]) -> Iterator[Hint]:
+    found = facts["explained"]["label_issues"]
+    if not found or not found["issues"]:
+        return
+    many = found["issues"] > MANY_ISSUES * found["images"]
+    first = found["shown"][:1]
+    such = (
+        f", such as {quoted(first[0]['item'])}, labelled {quoted(first[0]['label'])}, which looks like "
+        f"{quoted(first[0]['suggested'])}"
+        if first
+        else ""
+    )
+    yield (_warning if many else _note)(
+        f"{counted(found['issues'], 'label')} of {counted(found['images'], 'training and validation image')} "
+        f"{'looks' if found['issues'] == 1 else 'look'} wrong{such}. Wrong labels cost accuracy and blur the figures."
+    )
+
+
+def _about_phases(facts: dict[str, Any]) -> Iterator[Hint]:
+    for row in facts["explained"]["phases"]:
+        if row["gain"] is None or row["low"] is None or row["high"] is None or row["low"] > 0:
+            continue
+        told = f"{points(row['gain'])} points ({points_interval([row['low'], row['high']])})"
+        if row["high"] < 0:
+            yield _warning(f"Phase {quoted(row['phase'])} made validation accuracy worse: {told}. Leave it out.")
+        else:
+            yield _note(
+                f"Phase {quoted(row['phase'])} is not shown to change validation accuracy: {told}. The cheaper run "
+                "without it may serve as well."
+            )
+
+
+def _about_folds(facts: dict[str, Any]) -> Iterator[Hint]:
+    folds, judged = facts["explained"]["cross_validation"], _judged(facts)
+    interval = (judged.get("intervals") or {}).get("accuracy")
+    if folds and interval and interval[1] < folds["accuracy"] - 2 * folds["standard_error"]:
+        yield _warning(
+            f"A convex head on the features that training began with reaches {percent(folds['accuracy'])} in folds of "
+            f"the training and validation images, more than the {percent_interval(interval)} on "
+            f"{facts['judged_split']} images: those differ from the others, or training did harm."
         )
 
 

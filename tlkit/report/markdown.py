@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tlkit.report.words as words
-from tlkit.report.telling import FIGURES, environment_rows, figure_cells, told_best
+from tlkit.report.telling import (
+    FIGURES,
+    environment_rows,
+    figure_cells,
+    told_best,
+    told_cross_validation,
+    told_label_issues,
+)
 
 # What Markdown takes for markup anywhere; an underscore inside a word, or an ampersand that opens no entity, is none.
 ANYWHERE = re.compile(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
@@ -29,7 +36,7 @@ def render_markdown(facts: dict[str, Any]) -> str:
     """
     parts = [f"# {plain(facts['run'])}", plain_sentence(facts["verdict"])]
     parts += _hints(facts) + _results(facts) + _classes(facts) + _mistakes(facts) + _calibration(facts)
-    parts += _data(facts) + _training(facts) + _made(facts)
+    parts += _data(facts) + _labels(facts) + _training(facts) + _made(facts)
     return "\n\n".join(parts) + "\n"
 
 
@@ -149,8 +156,43 @@ def _data(facts: dict[str, Any]) -> list[str]:
     return [*parts, "### Images by class", markdown_table(("Class", "Train", "Validation", "Test"), rows)]
 
 
+def _labels(facts: dict[str, Any]) -> list[str]:
+    found = facts["explained"]["label_issues"]
+    if not found:
+        return []
+    rows = [
+        (
+            plain(row["item"]),
+            plain(row["split"]),
+            plain(row["label"]),
+            plain(row["suggested"]),
+            words.percent(row["confidence"]),
+        )
+        for row in found["shown"]
+    ]
+    columns = ("Image", "Part", "Labelled", "Looks like", "Confidence")
+    return ["## Labels that look wrong", told_label_issues(found), *([markdown_table(columns, rows)] if rows else [])]
+
+
+def _phases(facts: dict[str, Any]) -> list[str]:
+    folds = facts["explained"]["cross_validation"]
+    rows = [
+        (
+            plain(row["phase"]),
+            words.percent(row["accuracy"]),
+            words.points(row["gain"]),
+            words.points_interval([row["low"], row["high"]]),
+            words.number(row["log_loss"]),
+        )
+        for row in facts["explained"]["phases"]
+    ]
+    columns = ("Phase", "Validation accuracy", "Gain, points", "95 % interval", "Log-loss")
+    parts = [told_cross_validation(folds)] if folds else []
+    return [*parts, *(["### What each phase gained", markdown_table(columns, rows)] if rows else [])]
+
+
 def _training(facts: dict[str, Any]) -> list[str]:
-    parts = ["## Training"]
+    parts = ["## Training", *_phases(facts)]
     for phase in facts["training"]["phases"]:
         place = "Penalty" if phase["kind"] == "penalties" else "Epoch"
         rows = [

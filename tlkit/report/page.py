@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import tlkit.report.words as words
 from tlkit.report.charts import phase_charts, reliability_chart, screening_charts
 from tlkit.report.confusion import Confusion, class_orders, count_cells
 from tlkit.report.figures import interval_strip, whisker
+from tlkit.report.image_map import image_map
 from tlkit.report.pictures import (
     NUM_PAIRS,
     PICTURES_A_SIDE,
@@ -20,11 +22,19 @@ from tlkit.report.pictures import (
     judged_images,
     least_sure_hits,
     open_album,
+    open_heat_maps,
     show_first_with_picture,
     worst_mistakes,
 )
 from tlkit.report.reading import Run
-from tlkit.report.telling import FIGURES, environment_rows, figure_cells, told_best
+from tlkit.report.telling import (
+    FIGURES,
+    environment_rows,
+    figure_cells,
+    told_best,
+    told_cross_validation,
+    told_label_issues,
+)
 from tlkit.report.templating import render
 
 MOST_TABLE_CLASSES = 40  # A larger matrix is drawn on a canvas: as a table it would be slow and could not be read.
@@ -52,13 +62,18 @@ def render_page(run: Run, facts: dict[str, Any]) -> str:
     confusion = count_cells(images["label"].to_numpy(), images["predicted"].to_numpy(), len(run.class_names))
     album = open_album(run)
     shown = [*facts["mistakes"], *facts["unsure_hits"]]
-    sources = {row["digest"]: album.source(row["digest"]) for row in shown}
+    issues = (facts["explained"]["label_issues"] or {}).get("shown", [])
+    sources = {row["digest"]: album.source(row["digest"]) for row in (*shown, *issues)}
+    heat_maps = open_heat_maps(run)
     pairs = [_pair(pair, run, images, album) for pair in facts["confused_pairs"][:NUM_PAIRS]]
     judged = facts["results"].get(facts["judged_split"]) if facts["judged_split"] else None
+    finding_sources = _finding_sources(run, facts, album)
+    data = _script_data(run, facts, images, confusion, album)
+    placed = image_map(run.explained.embedding, images, data["gallery"])
     return render(
         "report.html.j2",
-        sections=_sections(facts),
-        data=_script_data(run, facts, images, confusion, album),
+        sections=_sections(facts, placed is not None),
+        data=data | {"map": placed[1] if placed else []},
         facts=facts,
         heading=_heading(facts),
         strip=_strip(facts, judged),
@@ -67,7 +82,11 @@ def render_page(run: Run, facts: dict[str, Any]) -> str:
         matrix_rows=_matrix_rows(confusion) if confusion.num_classes <= MOST_TABLE_CLASSES else None,
         pairs=pairs,
         sources=sources,
-        finding_sources=_finding_sources(run, facts, album),
+        heat_maps={row["digest"]: heat_maps.source(row["digest"]) for row in shown},
+        image_map=placed[0] if placed else None,
+        told_folds=_told(facts, "cross_validation", told_cross_validation),
+        told_issues=_told(facts, "label_issues", told_label_issues),
+        finding_sources=finding_sources,
         most_rows=MOST_ROWS,
         whiskers=[_whiskers(row) for row in facts["per_class"]],
         reliability=_reliability(facts),
@@ -77,13 +96,18 @@ def render_page(run: Run, facts: dict[str, Any]) -> str:
     )
 
 
+def _told(facts: dict[str, Any], name: str, tell: Callable[[dict[str, Any]], str]) -> str:
+    found = facts["explained"][name]
+    return tell(found) if found else ""
+
+
 def _heading(facts: dict[str, Any]) -> str:
     backbone = facts["asked"]["config"].get("model", {}).get("backbone")
     source = facts["data"]["source"]
     return f"{backbone} on {source}" if backbone and source else facts["run"]
 
 
-def _sections(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def _sections(facts: dict[str, Any], has_map: bool) -> list[tuple[str, str]]:
     judged = facts["judged_split"] is not None
     every = (
         ("hints", "What to look at", bool(facts["hints"])),
@@ -91,9 +115,11 @@ def _sections(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("confusion", "Confusion", judged),
         ("classes", "Classes", judged),
         ("mistakes", "Mistakes", judged),
+        ("image-map-section", "Map", has_map),
         ("calibration", "Calibration", bool((facts["calibration"] or {}).get(facts["judged_split"]))),
         ("screening", "Two classes", bool(facts["two_classes"])),
         ("data-section", "Data", True),
+        ("labels", "Labels", facts["explained"]["label_issues"] is not None),
         ("training", "Training", True),
         ("again", "How it was made", True),
     )

@@ -20,6 +20,7 @@ NUM_UNSURE = 12
 NUM_PAIRS = 6
 PICTURES_A_SIDE = 4
 PAGE_BUDGET = 3_400_000  # Bytes of base64; with the rest of the page below the promised 5 MB.
+HEAT_MAP_BUDGET = 600_000  # Likewise, of their own: 24 maps of 160 pixels have some 200 kB.
 LARGEST_THUMBNAIL = 60_000  # A JPEG of 96 pixels has 2 to 6 kB; a larger file is no thumbnail.
 DIGEST = re.compile(r"[0-9a-f]{8,64}")
 JPEG_START = b"\xff\xd8\xff"
@@ -62,6 +63,11 @@ class Album:
 def open_album(run: Run) -> Album:
     """Returns the album of a run; a run without thumbnails has an empty one."""
     return Album(run.path / run_folder.THUMBNAILS)
+
+
+def open_heat_maps(run: Run) -> Album:
+    """Returns the heat maps of a run; a run without any has an empty album."""
+    return Album(run.path / run_folder.HEAT_MAPS, HEAT_MAP_BUDGET)
 
 
 def judged_images(run: Run) -> pd.DataFrame:

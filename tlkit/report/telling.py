@@ -88,6 +88,28 @@ def told_best(phase: dict[str, Any]) -> str:
     )
 
 
+def told_cross_validation(found: dict[str, Any]) -> str:
+    """Returns in a sentence what the convex head reaches in k folds."""
+    return (
+        f"On the features that training began with, a convex head names {percent(found['accuracy'])} of "
+        f"{counted(found['images'], 'training and validation image')} right in {found['folds']} folds (standard error "
+        f"{number(found['standard_error'] * 100, 1)} points)."
+    )
+
+
+def told_label_issues(found: dict[str, Any]) -> str:
+    """Returns in a sentence or three how many labels look wrong, to whom, and what to do."""
+    images = counted(found["images"], "training and validation image")
+    if not found["issues"]:
+        return f"No label of {images} looks wrong to heads that were fitted without the image."
+    told = (
+        f"{counted(found['issues'], 'label')} of {images} {'looks' if found['issues'] == 1 else 'look'} wrong to heads "
+        "that were fitted without the image (confident learning). Not every one is: look before you change it."
+    )
+    shown = len(found["shown"])
+    return told + (f" The first {shown} follow; label_issues.csv has all." if found["issues"] > shown > 0 else "")
+
+
 def environment_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Returns the environment flat, as (name, text)."""
     rows = []

@@ -14,12 +14,20 @@ from markupsafe import Markup
 import tlkit.report.words as words
 
 # What the page's script reads, of a page without a confusion matrix.
-NO_PICTURES: dict[str, Any] = {"gallery": [], "cells": [], "classes": [], "support": [], "orders": {}, "split": ""}
+NO_PICTURES: dict[str, Any] = {
+    "gallery": [],
+    "cells": [],
+    "classes": [],
+    "support": [],
+    "orders": {},
+    "split": "",
+    "map": [],
+}
 
 
 def render(template: str, **context: Any) -> str:
     """Fills a template, with style, script and the policy that allows these two and nothing else."""
-    css, script = _asset("style.css"), _asset("report.js")
+    css, script = _asset("style.css"), _asset("report.js") + _asset("map.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(css)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -49,6 +57,8 @@ def _environment() -> jinja2.Environment:
         "percent_interval": words.percent_interval,
         "number": words.number,
         "signed": words.signed,
+        "points": words.points,
+        "points_interval": words.points_interval,
         "short_number": words.short_number,
         "duration": words.duration,
         "size": words.size,

@@ -49,8 +49,20 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Returns a number with its sign, a true minus where it is negative."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """Returns a number with its sign, a true minus where it is negative and none where it rounds to zero."""
+    written = f"{value:+.{digits}f}"
+    return (written[1:] if float(written) == 0 else written).replace("-", "−")
+
+
+def points(share: float | None) -> str:
+    """Returns a difference of shares in percentage points, with its sign."""
+    return UNDEFINED if share is None else signed(share * 100, 1)
+
+
+def points_interval(interval: list[float | None]) -> str:
+    """Returns an interval of such differences, such as −0.4 to +2.1."""
+    low, high = interval
+    return UNDEFINED if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
 def number_interval(interval: list[float] | None, digits: int = 3) -> str:
