@@ -78,7 +78,7 @@ def evaluate_probabilities(
         "reliability_bins": bins,
         "two_classes": _two_classes(part),
     }
-    return _ready_for_json(result)
+    return ready_for_json(result)
 
 
 def _two_classes(part: Part) -> dict[str, Any] | None:
@@ -185,7 +185,7 @@ def evaluate_splits(
     arrays = {split: np.asarray(one) for split, one in probabilities.items()}
     parts["calibration"] = calibrate(labels, arrays) if parts["validation"] is not None else None
     parts["screening"] = screen(labels, arrays, sensitivity) if sensitivity is not None else None
-    return _ready_for_json(parts)
+    return ready_for_json(parts)
 
 
 def _nothing_measured(class_names: Sequence[str]) -> dict[str, Any]:
@@ -196,12 +196,12 @@ def _nothing_measured(class_names: Sequence[str]) -> dict[str, Any]:
     return {name: kept.get(name) for name in measured}
 
 
-def _ready_for_json(value: Any) -> Any:
+def ready_for_json(value: Any) -> Any:
     """Turns NumPy values into Python's, rounds floats, and turns NaN and infinities into None."""
     if isinstance(value, dict):
-        return {key: _ready_for_json(one) for key, one in value.items()}
+        return {key: ready_for_json(one) for key, one in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_ready_for_json(one) for one in value]
+        return [ready_for_json(one) for one in value]
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):

@@ -23,6 +23,7 @@ from tlkit.graph import split_model
 CLASSES = {"eins": 1, "null": 0, "zwei": 2}
 TEMPERATURE = 1.7
 
+FitHead = Callable[[keras.Model, Transform], None]
 MakeRun = Callable[[Path, keras.Model, Transform], Path]
 
 
@@ -57,12 +58,46 @@ def small_network(size: int, seed: int = 0) -> keras.Model:
 
 
 @pytest.fixture(scope="session")
-def make_run(pictures: Path) -> MakeRun:
+def manifest(pictures: Path) -> Manifest:
+    """The pictures, split."""
+    return from_directory(pictures).split(seed=0)
+
+
+@pytest.fixture(scope="session")
+def fit_head(manifest: Manifest) -> FitHead:
+    """Gives a network a head fitted on the training pictures, so that its probabilities mean something."""
+
+    def fit(model: keras.Model, transform: Transform) -> None:
+        train = read_sample(manifest, "train", transform)
+        _settle_norms(model, train.pixels)
+        prefix, _ = split_model(model, "pooled_features")
+        features = np.asarray(prefix(train.pixels.astype("float32"), training=False), "float64")
+        centre = features.mean(axis=0)
+        spread = features.std(axis=0) + 1e-3 * np.abs(features).max()
+        fitted = LogisticRegression().fit((features - centre) / spread, train.labels)
+        kernel = fitted.coef_.T / spread[:, None]
+        model.get_layer("head").set_weights([kernel, fitted.intercept_ - centre @ kernel])
+
+    return fit
+
+
+def _settle_norms(model: keras.Model, pixels: np.ndarray) -> None:
+    """Sets the statistics of batch normalisations, without which the signal of random weights dies away."""
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(pixels.astype("float32"), training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+@pytest.fixture(scope="session")
+def make_run(pictures: Path, manifest: Manifest, fit_head: FitHead) -> MakeRun:
     """Writes a run folder for a network, its head fitted on the training pictures."""
 
     def make(folder: Path, model: keras.Model, transform: Transform) -> Path:
-        manifest = from_directory(pictures).split(seed=0)
-        _fit_head(model, manifest, transform)
+        fit_head(model, transform)
         folder.mkdir(parents=True, exist_ok=True)
         model.save(folder / run.MODEL)
         run.write_labels(folder, manifest.class_names)
@@ -74,16 +109,6 @@ def make_run(pictures: Path) -> MakeRun:
         return folder
 
     return make
-
-
-def _fit_head(model: keras.Model, manifest: Manifest, transform: Transform) -> None:
-    train = read_sample(manifest, "train", transform)
-    prefix, _ = split_model(model, "pooled_features")
-    features = np.asarray(prefix.predict(train.pixels.astype("float32"), verbose=0), "float64")
-    centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-3
-    fitted = LogisticRegression().fit((features - centre) / spread, train.labels)
-    kernel = fitted.coef_.T / spread[:, None]
-    model.get_layer("head").set_weights([kernel, fitted.intercept_ - centre @ kernel])
 
 
 @pytest.fixture(scope="session")

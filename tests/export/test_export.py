@@ -7,6 +7,7 @@ import runpy
 import shutil
 import sys
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -22,6 +23,8 @@ from tlkit.exporting import export
 from tlkit.prediction import load_run, predict
 
 ALL = list(FORMATS)
+
+MakeRun = Callable[[Path, keras.Model, Transform], Path]
 
 
 def copy_run(source: Path, folder: Path) -> Path:
@@ -256,7 +259,7 @@ def test_pictures_that_are_gone(small_run: Path, tmp_path: Path) -> None:
         export_run(folder, ["keras"])
 
 
-def test_a_model_of_mixed_precision_is_exported_in_float32(make_run, tmp_path: Path) -> None:
+def test_a_model_of_mixed_precision_is_exported_in_float32(make_run: MakeRun, tmp_path: Path) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         path = make_small(tmp_path)

@@ -176,7 +176,7 @@ def test_many_wrong_labels_are_a_warning(facts: dict) -> None:
     found = facts["explained"]["label_issues"]
     for issues, severity in ((5, "note"), (50, "warning")):
         told = told_by(facts, label_issues=found | {"issues": issues})
-        assert [hint for hint in told if f"{issues} labels of 450" in hint[1]][0][0] == severity
+        assert next(hint for hint in told if f"{issues} labels of 450" in hint[1])[0] == severity
     assert not [hint for hint in told_by(facts, label_issues=found | {"issues": 0}) if "labels of" in hint[1]]
 
 

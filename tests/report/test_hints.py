@@ -26,6 +26,7 @@ def healthy(kept_run: Path) -> Facts:
     facts["results"]["validation"].update(accuracy=0.95)
     facts.update(confused_pairs=[], sure_mistakes=0, calibration=None)
     facts["data"]["set_aside"] = []
+    facts["explained"] |= {"phases": [], "label_issues": None, "cross_validation": None}
     row = {"epoch": 0, "penalty": None, "loss": 0.1, "accuracy": 0.96, "val_loss": 0.2, "val_accuracy": 0.95}
     facts["training"]["phases"] = [{"name": "head", "kind": "epochs", "best": 1, "rows": [row] * 3}]
     return facts
@@ -123,7 +124,7 @@ def test_a_healthy_run_gives_no_hint(healthy: Facts) -> None:
         (wide_interval, "note", "With 150 test images the accuracy is known only to 80.0–99.0"),
         (validation_flatters, "note", "trust the test figure"),
         (too_sure, "note", "too sure of itself: its confidence is off by 12.0 points"),
-        (uneven_classes, "note", "Classes are uneven: 34 training images of “two”, 2 of “zero”"),
+        (uneven_classes, "note", "Classes are uneven: 35 training images of “three”, 2 of “zero”"),
         (files_set_aside, "note", "1 of 602 files could not be used and was set aside"),
     ],
     ids=lambda value: value.__name__ if callable(value) else None,

@@ -188,8 +188,8 @@ def test_map_is_walked_by_arrow_keys(browser: Any, page: Path) -> None:
 @pytest.mark.parametrize("width", [1200, 390])
 def test_map_tells_what_is_pointed_at(browser: Any, page: Path, width: int) -> None:
     browser.open(page, width=width)
-    browser.run("document.getElementById('image-map').scrollIntoView()")
-    circle = "document.querySelector('#image-map .wrong')"
+    browser.run("document.getElementById('image-map').scrollIntoView({behavior: 'instant', block: 'center'})")
+    circle = "document.querySelector('#image-map circle:last-of-type')"
     x, y = browser.run(f"(({{x, y, width}}) => [x + width / 2, y + width / 2])({circle}.getBoundingClientRect())")
     for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
         browser.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

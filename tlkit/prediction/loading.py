@@ -79,7 +79,7 @@ def _refusal(path: str | Path, told: str) -> str:
     if "ambda" in told:
         reason = "a Lambda, which would run code out of the file"
     elif re.search(r"Could not (locate|deserialize|import)|custom object|register", told):
-        found = re.search(r"(?:class|object|function) '?(\w+)'?", told)
+        found = re.search(r"(?:class|object|function) '(\w+)'", told)
         reason = f"a layer or function that is not Keras's own{f', {found[1]}' if found else ''}"
     else:
         reason = told[:200]

@@ -69,6 +69,7 @@ def gather_facts(run: Run) -> dict[str, Any]:
         "status": run.status,
         "class_names": list(run.class_names),
         "judged_split": run.judged_split,
+        "evaluated": run.evaluated,
         "asked": {"command": run.environment.get("command"), "config": run.config},
         "data": _data_facts(run),
         "training": {"phases": [_phase(name, rows) for name, rows in run.history.groupby("phase", sort=False)]},
@@ -98,7 +99,7 @@ def _data_facts(run: Run) -> dict[str, Any]:
     counts = _class_counts(run.manifest[usable], run.class_names)
     set_aside = run.manifest[~usable]
     return {
-        "source": run.config.get("data", {}).get("data"),
+        "source": (run.evaluated or {}).get("data") or run.config.get("data", {}).get("data"),
         "items": len(run.manifest),
         "usable": int(usable.sum()),
         "num_groups": int(run.manifest.loc[usable & (run.manifest["group"] != ""), "group"].nunique()),
@@ -164,7 +165,7 @@ def _headline(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _per_class(run: Run, judged: dict[str, Any]) -> list[dict[str, Any]]:
     usable = run.manifest[(run.manifest["status"] == "ok") & (run.manifest["split"] == "train")]
-    train = Counter(usable["label"])
+    train = Counter(usable["label"]) if run.evaluated is None else run.evaluated["train"]
     return [{"train": train[row["class_name"]], **row} for row in judged.get("per_class", [])]
 
 

@@ -35,6 +35,7 @@ def render_markdown(facts: dict[str, Any]) -> str:
         facts: From `gather_facts`.
     """
     parts = [f"# {plain(facts['run'])}", plain_sentence(facts["verdict"])]
+    parts += [plain(note) for note in (facts["evaluated"] or {}).get("notes", [])]
     parts += _hints(facts) + _results(facts) + _classes(facts) + _mistakes(facts) + _calibration(facts)
     parts += _data(facts) + _labels(facts) + _training(facts) + _made(facts)
     return "\n\n".join(parts) + "\n"
@@ -150,10 +151,10 @@ def _data(facts: dict[str, Any]) -> list[str]:
         rows = [(plain(row["item"]), plain(row["problem"])) for row in data["set_aside"][:MOST_FILES]]
         parts += ["### Files set aside", markdown_table(("File", "Why"), rows)]
         parts += [f"The first {MOST_FILES}; manifest.csv names all."] if len(data["set_aside"]) > MOST_FILES else []
-    splits = ("train", "validation", "test")
+    splits = [split for split in ("train", "validation", "test") if data["totals"][split]]
     rows = [(plain(row["class_name"]), *(row[split] for split in splits)) for row in data["classes"]]
     rows.append(("**All classes**", *(data["totals"][split] for split in splits)))
-    return [*parts, "### Images by class", markdown_table(("Class", "Train", "Validation", "Test"), rows)]
+    return [*parts, "### Images by class", markdown_table(("Class", *(split.capitalize() for split in splits)), rows)]
 
 
 def _labels(facts: dict[str, Any]) -> list[str]:

@@ -103,7 +103,9 @@ def _told(facts: dict[str, Any], name: str, tell: Callable[[dict[str, Any]], str
 
 def _heading(facts: dict[str, Any]) -> str:
     backbone = facts["asked"]["config"].get("model", {}).get("backbone")
-    source = facts["data"]["source"]
+    source, evaluated = facts["data"]["source"], facts["evaluated"]
+    if evaluated:
+        return f"{evaluated['run']} on {evaluated['data'] or 'its own test images'}"
     return f"{backbone} on {source}" if backbone and source else facts["run"]
 
 

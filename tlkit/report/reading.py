@@ -53,6 +53,8 @@ class Run:
             `class_names`); float64 `confidence`.
         probabilities: float32 of shape (rows of predictions, classes), a memory map.
         explained: What `tlkit.explaining` wrote, as far as it is there.
+        evaluated: Of a folder that `tlkit evaluate` wrote: `run`, `data` (None for the run's own images), `train`
+            (training images by class) and `notes`. None for a run.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class Run:
     predictions: pd.DataFrame
     probabilities: NDArray[np.float32]
     explained: Explained
+    evaluated: dict[str, Any] | None
 
     @property
     def name(self) -> str:
@@ -111,6 +114,7 @@ def read_run(path: str | Path) -> Run:
         predictions=predictions,
         probabilities=_read_probabilities(path / run_folder.PROBABILITIES, len(predictions), len(class_names)),
         explained=read_explained(path, class_names),
+        evaluated=_read_evaluated(path / run_folder.EVALUATION, class_names),
     )
 
 
@@ -142,6 +146,15 @@ def _read_metrics(path: Path, class_names: tuple[str, ...]) -> dict[str, Any]:
         if list(part["class_names"]) != list(class_names):
             raise damaged(path, f"other class names in {split} than those of {run_folder.LABELS}")
     return metrics
+
+
+def _read_evaluated(path: Path, class_names: tuple[str, ...]) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    facts = {"run": "", "data": None, "train": {}, "notes": []} | read_json(path)
+    if not isinstance(facts["train"], dict) or set(facts["train"]) != set(class_names):
+        raise damaged(path, "no number of training images for each class")
+    return facts
 
 
 def _read_history(path: Path) -> pd.DataFrame:

@@ -20,10 +20,10 @@ def write_report(run: str | Path) -> Path:
     """Makes the report of a run, again and again with the same result, from its folder alone.
 
     Args:
-        run: A folder that `tlkit finetune` wrote.
+        run: A folder that `tlkit finetune` or `tlkit evaluate` wrote.
 
     Returns:
-        The path of report.html; report.md, report.json and model_card.md lie beside it.
+        The path of report.html; report.md, report.json and, of a run, model_card.md lie beside it.
 
     Raises:
         InputError: A file of the folder is missing, damaged or of another version; the message names it.
@@ -34,6 +34,7 @@ def write_report(run: str | Path) -> Path:
     page = render_page(read, facts)
     run_folder.write_json(folder / FACTS, facts)
     run_folder.write_text(folder / MARKDOWN, render_markdown(facts))
-    run_folder.write_text(folder / MODEL_CARD, render_model_card(facts))
+    if read.evaluated is None:  # A folder of tlkit evaluate holds no model.
+        run_folder.write_text(folder / MODEL_CARD, render_model_card(facts))
     run_folder.write_text(folder / run_folder.REPORT, page)
     return folder / run_folder.REPORT
