@@ -123,7 +123,7 @@ def test_images_that_the_run_has_seen_are_left_out_and_told(run: Path, others: P
         shutil.copyfile(source / row["item"], others / row["label"] / f"{split}.png")
     found = evaluate_run(run, str(others))
     assert found["test"]["num_images"] == 81
-    assert found["notes"] == ["2 images that the run was trained on or chosen by left out."]
+    assert found["notes"] == ["Left out: 2 images that the run was trained on or chosen by."]
     page = (Path(found["folder"]) / "report.html").read_text(encoding="utf-8")
     assert found["notes"][0] in page
     seen = others.parent / "seen"
@@ -142,7 +142,7 @@ def test_unknown_classes_are_refused_in_one_line_or_left_out(run: Path, others: 
     assert not list(run.glob("evaluation-*"))
     found = evaluate_run(run, str(others), leave_out_unknown=True)
     assert found["test"]["num_images"] == 80
-    assert found["notes"] == ["5 images of classes that the model has not ('one') left out."]
+    assert found["notes"] == ["Left out: 5 images of classes that the model has not ('one')."]
 
 
 def test_broken_pictures_are_set_aside_and_a_given_test_part_is_taken(run: Path, others: Path) -> None:
@@ -157,8 +157,8 @@ def test_broken_pictures_are_set_aside_and_a_given_test_part_is_taken(run: Path,
     found = evaluate_run(run, str(divided))
     assert found["test"]["num_images"] == 12
     assert found["notes"] == [
-        "1 image cannot be used and set aside; audit.json names them.",
-        "20 images outside the test part that the data came with left out.",
+        "Set aside: 1 image that cannot be used; audit.json names them.",
+        "Left out: 20 images outside the test part that the data came with.",
     ]
 
 

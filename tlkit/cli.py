@@ -93,25 +93,73 @@ def demo(config: Path | None, given: dict[str, Any]) -> None:
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(help="Run folder; left out with --imagenet.", metavar="[RUN]")],
-    paths: Annotated[list[str] | None, typer.Argument(help="Pictures and folders of pictures.")] = None,
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Pictures, folders, globs, tables, zip files; - reads names from a pipe.")
+    ] = None,
     imagenet: Annotated[str | None, typer.Option(help="Predict ImageNet classes with this backbone.")] = None,
     weights: Annotated[str, typer.Option(help="With --imagenet: imagenet or a weights file.")] = "imagenet",
-    output_format: Annotated[str, typer.Option("--format", help="table, csv or jsonl.")] = "table",
+    output_format: Annotated[str | None, typer.Option("--format", help="table, csv or jsonl.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File for the rows; one that is there is continued.")] = None,
+    embed: Annotated[Path | None, typer.Option(help="File (.npy) for what the head sees.")] = None,
     top: Annotated[int, typer.Option(help="How many classes to tell for each picture.")] = 3,
+    threshold: Annotated[float, typer.Option(help="Leave out classes less probable than this.")] = 0.0,
+    calibrated: Annotated[bool, typer.Option("--calibrated", help="Divide by the temperature of the run.")] = False,
 ) -> None:
     """Predict the classes of pictures: tlkit predict runs/demo picture.jpg folder/"""
-    from tlkit import listing
+    from tlkit.predicting import Telling
+    from tlkit.predicting import predict as predict_pictures
+    from tlkit.prediction.outcome import Wanted
 
-    listing.require_format(output_format)
-    with console.quiet_step("Loading the model"):
+    named = [*([run] if imagenet else []), *(paths or [])]
+    wanted = Wanted(top, threshold, calibrated, features=embed is not None)
+    telling = Telling(output_format, output, embed)
+    predict_pictures(
+        None if imagenet else run, named, imagenet=imagenet, weights=weights, wanted=wanted, telling=telling
+    )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    formats: Annotated[str, typer.Option("--format", help="keras, savedmodel, litert, onnx, openvino; with commas.")],
+    precision: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
+    input_kind: Annotated[str, typer.Option("--input", help="resized, or raw: pictures of any size.")] = "resized",
+    temperature: Annotated[
+        bool, typer.Option("--temperature", help="Put the run's temperature into the graph.")
+    ] = False,
+    max_drop: Annotated[float, typer.Option(help="Accuracy that an export may lose before exit code 3.")] = 0.01,
+) -> int:
+    """Export the model of a run and prove that the export gives its answers."""
+    from tlkit.exporting import export as export_model
+
+    lossy = export_model(
+        run, formats, precision=precision, input_kind=input_kind, temperature=temperature, max_drop=max_drop
+    )
+    return FINDINGS if lossy else DONE
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    data: Annotated[
+        str | None, typer.Option(help="Other pictures, as finetune --data; the test part by default.")
+    ] = None,
+    sensitivity: Annotated[float | None, typer.Option(help="For two classes: wanted sensitivity.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder to write [default: evaluation-NAME in the run].")] = None,
+    leave_out_unknown: Annotated[
+        bool, typer.Option("--leave-out-unknown", help="Leave out pictures of classes that the model has not.")
+    ] = False,
+) -> None:
+    """Judge the model of a run again, on its test part or on other pictures."""
+    with console.quiet_step("Starting Keras"):
         start_keras()
-        from tlkit.predict import expand, load_imagenet, load_run
-        from tlkit.predict import predict as predict_paths
-
-        named = [*([run] if imagenet else []), *(paths or [])]
-        expand(named)
-        classifier = load_imagenet(imagenet, weights) if imagenet else load_run(run)
-    listing.print_predictions(predict_paths(classifier, named, top=top), output_format, top)
+        from tlkit.evaluating import evaluate_run
+    metrics = evaluate_run(
+        run, data, sensitivity=sensitivity, output=output, leave_out_unknown=leave_out_unknown, step=console.step
+    )
+    for note in metrics["notes"]:
+        console.warn(note)
+    console.say(f"Report: {metrics['folder']}/report.html")
 
 
 @app.command()

@@ -161,7 +161,7 @@ def _other_images(data: str, read: Run, classifier: Classifier, leave_out_unknow
     chosen, notes = _choose(audit.manifest, read)
     if unknown:
         strange = count(int((~known).sum()), "image")
-        notes.insert(0, f"{strange} of classes that the model has not ({name_some(unknown)}) left out.")
+        notes.insert(0, f"Left out: {strange} of classes that the model has not ({name_some(unknown)}).")
     if not chosen.any():
         raise InputError(f"Expected images in {data} that the run has not seen. Received: none. {' '.join(notes)}")
     items = audit.manifest.items.assign(split=np.where(chosen, "test", "")).astype("str")
@@ -183,7 +183,7 @@ def _choose(manifest: Manifest, read: Run) -> tuple[np.ndarray, list[str]]:
     chosen = manifest.usable.copy()
     aside = len(manifest) - int(chosen.sum())
     if aside:
-        notes.append(f"{count(aside, 'image')} cannot be used and set aside; audit.json names them.")
+        notes.append(f"Set aside: {count(aside, 'image')} that cannot be used; audit.json names them.")
     reasons = []
     if (items["split"] == "test").any():
         reasons.append((items["split"].to_numpy() != "test", "outside the test part that the data came with"))
@@ -192,7 +192,7 @@ def _choose(manifest: Manifest, read: Run) -> tuple[np.ndarray, list[str]]:
     for left_out, reason in reasons:
         number = int((chosen & left_out).sum())
         if number:
-            notes.append(f"{count(number, 'image')} {reason} left out.")
+            notes.append(f"Left out: {count(number, 'image')} {reason}.")
         chosen &= ~left_out
     return chosen, notes
 

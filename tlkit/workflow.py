@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tlkit.data.auditing import Audit
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
+    from tlkit.explaining import PooledFeatures
 
 
 def finetune(config: Config) -> Path:
@@ -56,6 +57,9 @@ def finetune(config: Config) -> Path:
     folder = Path(config.run.output)
     _open_folder(folder, config, manifest, store, audit)
 
+    # --- What the backbone sees, before any of it is trained on these labels -----------------------------------------
+    features = _pooled_features(model, manifest, store, timer)
+
     # --- Training, phase by phase -----------------------------------------------------------------------------------
     console.heading("Training")
     history = _train(config, model, manifest, store, timer)
@@ -64,7 +68,7 @@ def finetune(config: Config) -> Path:
 
     # --- Evaluation, of the model as it lies on disk ----------------------------------------------------------------
     console.heading("Evaluation")
-    metrics = _evaluate(config, folder, manifest, store, timer)
+    metrics = _evaluate(config, folder, manifest, store, features, timer)
 
     # --- Report -----------------------------------------------------------------------------------------------------
     _write_environment(folder, timer)
@@ -221,6 +225,13 @@ def _open_folder(folder: Path, config: Config, manifest: Manifest, store: Store,
     manifest.write_csv(folder / run.MANIFEST)
 
 
+def _pooled_features(model: keras.Model, manifest: Manifest, store: Store, timer: Timer) -> PooledFeatures:
+    from tlkit.explaining import pooled_features
+
+    with timer("Computing what the backbone sees", "batches") as on_progress:
+        return pooled_features(model, manifest, store, on_progress)
+
+
 def _train(config: Config, model: keras.Model, manifest: Manifest, store: Store, timer: Timer) -> list[dict[str, Any]]:
     from tlkit.training import fine_tune
 
@@ -253,10 +264,13 @@ def write_history(folder: Path, rows: list[dict[str, Any]]) -> None:
     run.write_text(folder / run.HISTORY, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
-def _evaluate(config: Config, folder: Path, manifest: Manifest, store: Store, timer: Timer) -> dict[str, Any]:
+def _evaluate(
+    config: Config, folder: Path, manifest: Manifest, store: Store, features: PooledFeatures, timer: Timer
+) -> dict[str, Any]:
     import keras
 
     from tlkit import evaluation, results
+    from tlkit.explaining import write_explanations
     from tlkit.features import predict_in_order
 
     model = keras.models.load_model(folder / run.MODEL, compile=False, safe_mode=True)
@@ -269,6 +283,8 @@ def _evaluate(config: Config, folder: Path, manifest: Manifest, store: Store, ti
     table = results.prediction_table(manifest, probabilities)
     results.write_predictions(folder, table, probabilities)
     results.write_thumbnails(folder, table, manifest, store)
+    with timer("Explaining predictions", "steps") as on_progress:
+        write_explanations(folder, model, manifest, store, table, features, on_progress)
     with timer("Computing metrics and intervals"):
         labels = {split: manifest.labels(split) for split in ("train", "validation", "test")}
         groups = {split: manifest.items["group"].to_numpy()[manifest.indices(split)].tolist() for split in labels}

@@ -279,7 +279,9 @@ def test_every_backbone_of_the_registry_has_maps(name: str) -> None:
     head.set_weights([np.random.default_rng(0).normal(size=head.kernel.shape), np.zeros(3)])
     images = np.random.default_rng(1).integers(0, 255, (2, size, size, 3)).astype(np.float32)
     maps = grad_cam(model, images)
-    assert maps.maps.shape == (2, *base.output_shape[1:3])
+    last = base.output_shape[1:3]
+    # A map of one place tells nothing of where: the larger one before it is taken.
+    assert maps.maps.shape == (2, *last) if last != (1, 1) else maps.maps[0].size > 1
     assert np.isfinite(maps.maps).all()
     keras.backend.clear_session()
     gc.collect()

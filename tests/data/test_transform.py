@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
 from tlkit.data.arrays import from_arrays
+from tlkit.data.examine import examine
 from tlkit.data.folders import from_directory
 from tlkit.data.jpeg import load_jpeg, simplejpeg_available
 from tlkit.data.resample import RESAMPLERS, simd_available
@@ -229,3 +230,37 @@ def test_the_fast_decoder_leaves_broken_files_to_pillow():
     data = encoded(PHOTOGRAPHS[0])
     broken = data[: len(data) // 2]
     assert load_jpeg(Image.open(io.BytesIO(broken)), broken) is None
+
+
+def damaged(data: bytes, generator: np.random.Generator) -> bytes:
+    """Cuts a file short, changes a few bytes, adds or takes some."""
+    broken, place = bytearray(data), int(generator.integers(2, len(data)))
+    match generator.integers(4):
+        case 0:
+            del broken[place:]
+        case 1:
+            for position in generator.integers(0, len(data), 3):
+                broken[position] = int(generator.integers(256))
+        case 2:
+            broken += generator.bytes(50)
+        case 3:
+            del broken[place : place + 9]
+    return bytes(broken)
+
+
+@pytest.mark.skipif(not simplejpeg_available(), reason="the package simplejpeg is not installed (extra fast)")
+def test_examining_tells_the_same_with_and_without_the_fast_decoder(monkeypatch: pytest.MonkeyPatch):
+    generator = np.random.default_rng(0)
+    whole = [data for name, data in files().items() if name.endswith(".jpg") and len(data) < 200_000]
+    cases = [*files().values(), *(damaged(whole[number % len(whole)], generator) for number in range(200))]
+    with_it = [examine(data, smallest_side=100) for data in cases]
+    monkeypatch.setattr("tlkit.data.jpeg.simplejpeg", None)
+    statuses = set()
+    for data, (facts, image) in zip(cases, with_it, strict=True):
+        facts_without, image_without = examine(data, smallest_side=100)
+        assert facts == facts_without
+        assert (image is None) == (image_without is None)
+        if image is not None and image_without is not None:
+            assert np.array_equal(np.asarray(image)[..., :3], np.asarray(image_without))
+        statuses.add(facts.status)
+    assert {"ok", "truncated"} <= statuses
