@@ -290,3 +290,37 @@ def test_the_imagenet_head_names_real_photographs(photographs: Path, capsys: Cap
     assert flower["classes"][0]["class_name"] == "daisy"
     named = {entry["class_name"] for entry in china["classes"]}
     assert named & {"palace", "monastery", "boathouse", "bell_cote", "stupa"}
+
+
+def test_a_sensitivity_for_more_than_two_classes_is_told_at_once(
+    hostile: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    assert main([*FINETUNE, "--data", str(hostile), "--sensitivity", "0.9", "--output", str(tmp_path / "run")]) == 2
+    assert "two classes" in told(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interruption_leaves_no_run_behind(
+    hostile: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tlkit.training.fit_probe", interrupt)
+    arguments = ["--data", str(hostile), "--image-size", "32", "--output", str(tmp_path / "run")]
+    assert main([*FINETUNE, *arguments]) == 130
+    assert "Interrupted" in told(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("output", ["/proc/none", "/dev/null/x"])
+def test_an_output_folder_that_cannot_be_made_is_told_early(output: str, capsys: Captured) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("needs a folder that not even root can write to, such as /proc")
+    assert main([*FINETUNE, "--data", "builtin:digits", "--output", output]) == 2
+    assert len(told(capsys).splitlines()) == 1
+
+
+def test_predict_imagenet_without_pictures_is_told(capsys: Captured) -> None:
+    assert main(["predict", "--imagenet", "efficientnet_lite0"]) == 2
+    assert "picture" in told(capsys)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tlkit.config import Config, ConfigError, config_to_toml, load_config, options
+from tlkit.errors import InputError
 
 
 def problems(**given: object) -> list[str]:
@@ -94,3 +95,27 @@ def test_missing_file_is_told(tmp_path: Path) -> None:
 
 def test_defaults_obey_their_own_rules() -> None:
     assert isinstance(load_config(None, {"data": "x"}), Config)
+
+
+def test_options_above_all_tables_are_told_where_they_belong(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('data = "a"\nimage-size = 96\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert [problem.split("Expected ")[1].split(".")[0] for problem in caught.value.problems] == [
+        "data under [data]",
+        "image_size under [model]",
+    ]
+
+
+def test_further_checks_are_told_with_the_others() -> None:
+    def refuse(value: str) -> None:
+        raise InputError(f"no {value}")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {"data": "x", "backbone": "resnet5", "epochs": "-1"}, {"backbone": refuse})
+    assert len(caught.value.problems) == 2
+
+
+def test_empty_text_is_refused() -> None:
+    assert "output" in problems(data="x", output="")[0]

@@ -73,9 +73,10 @@ def _parameter(option: Option, kind: Any) -> Parameter:
 @run_options
 def finetune(config: Path | None, given: dict[str, Any]) -> None:
     """Fine-tune a network on a folder of images: tlkit finetune --backbone resnet50 --data ./images"""
+    from tlkit.workflow import CHECKS
     from tlkit.workflow import finetune as run_finetune
 
-    run_finetune(load_config(config, given))
+    run_finetune(load_config(config, given, CHECKS))
 
 
 DEMO = {"data": "builtin:digits", "backbone": "efficientnet_lite0", "image_size": "96", "output": "runs/demo"}
@@ -85,14 +86,16 @@ DEMO = {"data": "builtin:digits", "backbone": "efficientnet_lite0", "image_size"
 @run_options
 def demo(config: Path | None, given: dict[str, Any]) -> None:
     """Run finetune on data and weights that came with the installation; any option can be changed."""
+    from tlkit.workflow import CHECKS
     from tlkit.workflow import finetune as run_finetune
 
-    run_finetune(load_config(config, DEMO | {name: value for name, value in given.items() if value is not None}))
+    changed = {name: value for name, value in given.items() if value is not None}
+    run_finetune(load_config(config, DEMO | changed, CHECKS))
 
 
 @app.command()
 def predict(
-    run: Annotated[str, typer.Argument(help="Run folder; left out with --imagenet.", metavar="[RUN]")],
+    run: Annotated[str | None, typer.Argument(help="Run folder; left out with --imagenet.", metavar="RUN")] = None,
     paths: Annotated[
         list[str] | None, typer.Argument(help="Pictures, folders, globs, tables, zip files; - reads names from a pipe.")
     ] = None,
@@ -110,7 +113,7 @@ def predict(
     from tlkit.predicting import predict as predict_pictures
     from tlkit.prediction.outcome import Wanted
 
-    named = [*([run] if imagenet else []), *(paths or [])]
+    named = [*([run] if imagenet and run else []), *(paths or [])]
     wanted = Wanted(top, threshold, calibrated, features=embed is not None)
     telling = Telling(output_format, output, embed)
     predict_pictures(
@@ -159,6 +162,8 @@ def evaluate(
     )
     for note in metrics["notes"]:
         console.warn(note)
+    low, high = metrics["test"]["intervals"]["accuracy"]
+    console.say(f"  Accuracy {metrics['test']['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})")
     console.say(f"Report: {metrics['folder']}/report.html")
 
 
@@ -290,13 +295,12 @@ def main(arguments: list[str] | None = None) -> int:
         code = app(args=arguments, prog_name="tlkit", standalone_mode=False)
     except InputError as error:
         return _mistake(error, arguments)
-    except typer.Abort:
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        console.fail("Interrupted.")
-        return INTERRUPTED
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED  # Typer itself turns an interruption into this code, too.
     except Exception as error:
         return _unexpected(error, arguments)
+    if code == INTERRUPTED:
+        console.fail("Interrupted. Nothing was left behind but what the cache holds for the next run.")
     return code if isinstance(code, int) else DONE
 
 

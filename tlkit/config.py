@@ -6,7 +6,7 @@ import dataclasses
 import math
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import UnionType
@@ -166,12 +166,18 @@ def _plain_type(hint: Any) -> type:
     return hint
 
 
-def load_config(file: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    checks: Mapping[str, Callable[[Any], object]] | None = None,
+) -> Config:
     """Reads a run's options from a TOML file and from the command line, which wins.
 
     Args:
         file: A TOML file with the tables `data`, `model`, `training`, `evaluation` and `run`, or None.
         overrides: Values by option name, as text or already typed; None means not given.
+        checks: Further checks by option name, called with the value where there are problems already, so that theirs
+            are told with them; each raises InputError where the value is wrong.
 
     Returns:
         The validated configuration.
@@ -190,11 +196,23 @@ def load_config(file: str | Path | None = None, overrides: Mapping[str, Any] | N
             problems.append(problem)
         elif converted is not None:
             typed[known[name].section][name] = converted
+    if problems:  # Without any, what uses the values checks them.
+        for name, check in (checks or {}).items():
+            problems += _told_by(check, typed[known[name].section].get(name, known[name].default))
     config = config_from_dict(typed) if not problems else Config()
     problems += _joint_problems(config) if not problems else []
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _told_by(check: Callable[[Any], object], value: Any) -> list[str]:
+    """Returns what a check has against a value."""
+    try:
+        check(value)
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def config_from_dict(tables: Mapping[str, Mapping[str, Any]]) -> Config:
@@ -224,6 +242,12 @@ def _read_toml(path: Path, problems: list[str]) -> dict[str, Any]:
     sections = {option.section for option in options()}
     values: dict[str, Any] = {}
     for section, table in tables.items():
+        option = next((option for option in options() if option.name == section.replace("-", "_")), None)
+        if option is not None and not isinstance(table, dict):
+            problems.append(
+                f"{path}: Expected {option.name} under [{option.section}]. Received: it stands above all tables."
+            )
+            continue
         if section not in sections or not isinstance(table, dict):
             problems.append(f"{path}: {unknown_name('table', section, sorted(sections))}")
             continue
@@ -249,6 +273,8 @@ def _convert(option: Option, value: Any) -> tuple[Any, str | None]:
         value = float(value)
     if type(value) is not option.type:
         return None, f"Expected {option.name} to be {words[option.type]}. Received: {value!r}."
+    if isinstance(value, str) and not value.strip():
+        return None, f"Expected {option.name} not to be empty. Received: {value!r}."
     return value, option.rule.problem(option.name, value)
 
 

@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +60,39 @@ def require_free(path: Path) -> None:
 
 
 def _require_writable(path: Path) -> None:
-    nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    """Makes the folder and removes what it made: the one sure way to know that it can be made."""
+    made = [parent for parent in (path, *path.absolute().parents) if not parent.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
         raise InputError(
-            f"Expected an output folder that can be written. Received: {path} ({nearest} is not writable)."
-        )
+            f"Expected an output folder that can be written. Received: {path} ({error.strerror}). Choose another."
+        ) from error
+    finally:
+        for folder in made:
+            if folder.is_dir():
+                folder.rmdir()
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Makes a run folder that is filled in the block.
+
+    It is taken away again where the block ends by an interruption or by a mistake of the user's: the same command can
+    then be given again. After any other exception it stays, marked as failed, for looking into.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    write_state(path, "running")
+    try:
+        yield path
+    except (InputError, KeyboardInterrupt):
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    except BaseException:
+        write_state(path, "failed")
+        raise
 
 
 def write_state(path: Path, status: str) -> None:

@@ -16,6 +16,8 @@ from tlkit.backend import start_keras
 from tlkit.config import Config, ConfigError, config_to_toml
 from tlkit.errors import InputError
 
+# Checks of options that need more than config.py knows, so that all mistakes of a configuration are told at once.
+CHECKS = {"backbone": lambda name: name.lower().endswith(".keras") or get_backbone(name)}
 CHECKED_IMAGES = 32  # For a look at whether the backbone's features make sense.
 
 if TYPE_CHECKING:
@@ -52,31 +54,31 @@ def finetune(config: Config) -> Path:
     # --- The classifier: backbone and a new head --------------------------------------------------------------------
     model = _build_classifier(config, prepared, manifest, store)
 
-    # --- From here on there is a run folder -------------------------------------------------------------------------
+    # --- From here on there is a run folder; an interruption or a mistake takes it away again ------------------------
     assert config.run.output is not None
-    folder = Path(config.run.output)
-    _open_folder(folder, config, manifest, store, audit)
+    with run.new_folder(Path(config.run.output)) as folder:
+        _write_setting(folder, config, manifest, store, audit)
 
-    # --- What the backbone sees, before any of it is trained on these labels -----------------------------------------
-    features = _pooled_features(model, manifest, store, timer)
+        # --- What the backbone sees, before any of it is trained on these labels -------------------------------------
+        features = _pooled_features(config, model, manifest, store, timer)
 
-    # --- Training, phase by phase -----------------------------------------------------------------------------------
-    console.heading("Training")
-    history = _train(config, model, manifest, store, timer)
-    write_history(folder, history)
-    model.save(folder / run.MODEL)
+        # --- Training, phase by phase -------------------------------------------------------------------------------
+        console.heading("Training")
+        history = _train(config, model, manifest, store, timer)
+        write_history(folder, history)
+        model.save(folder / run.MODEL)
 
-    # --- Evaluation, of the model as it lies on disk ----------------------------------------------------------------
-    console.heading("Evaluation")
-    metrics = _evaluate(config, folder, manifest, store, features, timer)
+        # --- Evaluation, of the model as it lies on disk ------------------------------------------------------------
+        console.heading("Evaluation")
+        metrics = _evaluate(config, folder, manifest, store, features, timer)
 
-    # --- Report -----------------------------------------------------------------------------------------------------
-    _write_environment(folder, timer)
-    run.write_state(folder, "complete")
-    from tlkit.report import write_report
+        # --- Report -------------------------------------------------------------------------------------------------
+        _write_environment(folder, timer)
+        run.write_state(folder, "complete")
+        from tlkit.report import write_report
 
-    with timer("Writing the report"):
-        write_report(folder)
+        with timer("Writing the report"):
+            write_report(folder)
     _tell_result(folder, metrics)
     return folder
 
@@ -101,6 +103,7 @@ def preflight(config: Config) -> tuple[Config, Manifest]:
             problems.append(str(error))
     try:
         manifest = data.from_spec(config.data.data)
+        _check_sensitivity(config, manifest)
     except InputError as error:
         problems.append(str(error))
     if problems or manifest is None:
@@ -118,6 +121,14 @@ def _check_backbone(config: Config) -> Config:
             f"Expected image_size to be at least {facts.min_image_size} for {facts.name}. Received: {size}."
         )
     return _changed(config, "model", backbone=facts.name, image_size=size)
+
+
+def _check_sensitivity(config: Config, manifest: Manifest) -> None:
+    if config.evaluation.sensitivity is not None and manifest.num_classes != 2:
+        raise InputError(
+            "Expected two classes, of which the second is to be found with the wanted sensitivity. "
+            f"Received: {manifest.num_classes} classes. Leave --sensitivity out."
+        )
 
 
 def _check_weights(config: Config) -> Config:
@@ -211,9 +222,7 @@ def _build_classifier(config: Config, prepared: PreparedBackbone, manifest: Mani
     return add_head(prepared.model, manifest.num_classes, pooling=config.model.pooling)
 
 
-def _open_folder(folder: Path, config: Config, manifest: Manifest, store: Store, audit: Audit) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    run.write_state(folder, "running")
+def _write_setting(folder: Path, config: Config, manifest: Manifest, store: Store, audit: Audit) -> None:
     # A folder that re-runs into itself could not: the output is chosen anew.
     repeatable = _changed(config, "run", output=None)
     if Path(config.data.data).exists():  # Re-run from any working directory.
@@ -225,7 +234,12 @@ def _open_folder(folder: Path, config: Config, manifest: Manifest, store: Store,
     manifest.write_csv(folder / run.MANIFEST)
 
 
-def _pooled_features(model: keras.Model, manifest: Manifest, store: Store, timer: Timer) -> PooledFeatures:
+def _pooled_features(
+    config: Config, model: keras.Model, manifest: Manifest, store: Store, timer: Timer
+) -> PooledFeatures | None:
+    """Features for judging labels; None where they would be those of random weights."""
+    if config.training.strategy == "scratch" or config.model.weights == "none":
+        return None
     from tlkit.explaining import pooled_features
 
     with timer("Computing what the backbone sees", "batches") as on_progress:
@@ -265,7 +279,7 @@ def write_history(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _evaluate(
-    config: Config, folder: Path, manifest: Manifest, store: Store, features: PooledFeatures, timer: Timer
+    config: Config, folder: Path, manifest: Manifest, store: Store, features: PooledFeatures | None, timer: Timer
 ) -> dict[str, Any]:
     import keras
 

@@ -93,13 +93,28 @@ def duplicate_findings(items: pd.DataFrame, facts: pd.DataFrame) -> list[Finding
     usable = items[items["status"] == "ok"]
     findings = []
     copies = _groups(usable, usable["digest"])
-    findings += _repeated("duplicate files", "are exact copies of another", copies, usable)
+    findings += _repeated(
+        "duplicate files", ("is an exact copy of another", "are exact copies of others"), copies, usable
+    )
     distinct = usable.drop_duplicates("digest")
     shown = distinct[facts["contrast"][distinct.index] >= BLANK_CONTRAST]
     pictures = _groups(shown, facts["thumbnail"][shown.index])
-    findings += _repeated("duplicate pictures", "show the same picture as another file", pictures, usable)
+    findings += _repeated(
+        "duplicate pictures",
+        ("shows the same picture as another file", "show the same picture as other files"),
+        pictures,
+        usable,
+    )
     near = [group for group in _groups(distinct, distinct["cluster"]) if group not in pictures]
-    findings += _repeated("near-duplicates", "are another saved again, resized or slightly cropped", near, usable)
+    findings += _repeated(
+        "near-duplicates",
+        (
+            "is another, saved again, resized or slightly cropped",
+            "are others, saved again, resized or slightly cropped",
+        ),
+        near,
+        usable,
+    )
     findings += _conflicting("conflicting labels", "error", "the very same file", copies, items)
     findings += _conflicting("conflicting labels", "error", "the same picture", pictures, items)
     findings += _conflicting("near-duplicates across labels", "warning", "nearly the same picture", near, items)
@@ -115,11 +130,14 @@ def _groups(rows: pd.DataFrame, keys: pd.Series) -> list[tuple[int, ...]]:
     return [tuple(group) for group in grouped.values() if len(group) > 1]
 
 
-def _repeated(kind: str, text: str, groups: Sequence[tuple[int, ...]], items: pd.DataFrame) -> list[Finding]:
+def _repeated(
+    kind: str, texts: tuple[str, str], groups: Sequence[tuple[int, ...]], items: pd.DataFrame
+) -> list[Finding]:
     if not groups:
         return []
     more = sum(len(group) - 1 for group in groups)
     names = [[items["item"][row] for row in group] for group in groups]
+    text = texts[0] if more == 1 else texts[1]
     message = f"{count(more, 'image')} {text} ({count(len(groups), 'group')}), such as {name_some(names[0])}."
     return [Finding(kind, "warning", message, tuple(name for group in names for name in group), {"groups": names})]
 
