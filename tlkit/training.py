@@ -157,7 +157,9 @@ def _shuffled(data: Any, seed: int) -> Any:
     """Returns a data set of ours in a new order each epoch, and other data as they are."""
     if not isinstance(data, ImageDataset):
         return data
-    return ImageDataset(data.store, data.indices, data.labels, data.batch_size, shuffle=True, seed=seed)
+    return ImageDataset(
+        data.store, data.indices, data.labels, data.batch_size, True, seed, data.one_hot, data.sample_weight
+    )
 
 
 def _checked_labels(labels: np.ndarray | None, num_classes: int, name: str) -> np.ndarray:
@@ -223,7 +225,12 @@ def _fit(
         callbacks += [EpochProgress(on_progress)] if on_progress else []
         held_out = validation["x"] if "y" not in validation else (validation["x"], validation["y"])
         logs = suffix.fit(
-            **train, validation_data=held_out, epochs=phase.epochs, callbacks=callbacks, verbose=0
+            **train,
+            shuffle="y" in train,  # Datasets bring their own order, by seed and epoch.
+            validation_data=held_out,
+            epochs=phase.epochs,
+            callbacks=callbacks,
+            verbose=0,
         ).history
     for epoch in range(len(logs["loss"])):
         row = {
@@ -258,7 +265,9 @@ def _compile(
 
 
 def _as_fit_takes_it(data: Any) -> dict[str, Any]:
-    return {"x": data[0], "y": data[1], "batch_size": BATCH_SIZE} if isinstance(data, tuple) else {"x": data}
+    if isinstance(data, tuple):
+        return {"x": data[0], "y": data[1], "batch_size": BATCH_SIZE}
+    return {"x": data}
 
 
 def _number_of_steps(train: dict[str, Any]) -> int:

@@ -192,12 +192,17 @@ def _prepare_data(config: Config, manifest: Manifest, timer: Timer) -> tuple[Sto
     transform = data.make_transform(
         config.model.image_size, geometry=config.data.geometry, store_scale=config.data.store_scale
     )
+    plan = data.plan_store(manifest, transform)
+    if not plan.cached:
+        console.say(f"  The decoded images will take {plan.bytes / 1e6:,.0f} MB in {plan.path.parent}")
     with timer("Decoding the images", "images") as on_progress:
         store = data.open_store(manifest, transform, on_progress=on_progress)
     with timer("Checking the images", "images"):
         audit = data.audit(manifest, store.facts)
     divided = audit.manifest.split(config.data.validation, config.data.test, seed=config.training.seed)
     audit = dataclasses.replace(audit, manifest=divided)  # With what splitting added to the findings.
+    for note in store.notes:
+        console.warn(f"  {note}")
     _tell_data(audit)
     return store, audit
 

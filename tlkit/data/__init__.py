@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tlkit.data.npz import from_npz
     from tlkit.data.scanning import scan
     from tlkit.data.sources import from_spec
-    from tlkit.data.store import Store, open_store
+    from tlkit.data.store import Store, open_store, plan_store
     from tlkit.data.tables import from_dataframe, from_table
     from tlkit.data.tfds import from_tfds
     from tlkit.data.transform import Transform, make_transform
@@ -36,7 +36,7 @@ _HOMES = {
     "npz": ("from_npz",),
     "scanning": ("scan",),
     "sources": ("from_spec",),
-    "store": ("Store", "open_store"),
+    "store": ("Store", "open_store", "plan_store"),
     "tables": ("from_dataframe", "from_table"),
     "tfds": ("from_tfds",),
     "transform": ("Transform", "make_transform"),
@@ -69,6 +69,7 @@ __all__ = [
     "load",
     "make_transform",
     "open_store",
+    "plan_store",
     "scan",
 ]
 

@@ -19,8 +19,7 @@ from tlkit.errors import InputError
 COMPLAINTS = tuple(
     re.compile(pattern)
     for pattern in (
-        r"Custom ops: ([\w, ]+)",
-        r"Flex ops: ([\w, ]+)",
+        r"'tf\.(\w+)' op is neither a custom op nor a flex op",
         r"Tensorflow op \[\S+: (\w+)\] is not supported",
         r"No Op registered for (\w+)",
         r"No conversion rule found for operations: ([\w, ]+)",

@@ -7,12 +7,13 @@ from typing import Any
 import keras
 
 from tlkit.errors import InputError
+from tlkit.export.portable import in_portable_operations
 
 FLOAT32 = "float32"
 
 
 def deployable_model(model: keras.Model, temperature: float | None = None) -> keras.Model:
-    """Returns a model of the same weights that computes in float32 and divides its logits by a temperature.
+    """Returns a model that computes the same in float32 and in portable operations, its logits over a temperature.
 
     Args:
         model: Gives probabilities by a softmax.
@@ -21,7 +22,7 @@ def deployable_model(model: keras.Model, temperature: float | None = None) -> ke
     Raises:
         InputError: A temperature is wanted and the model does not end in a softmax.
     """
-    model = in_float32(model)
+    model = in_portable_operations(in_float32(model))
     return model if temperature is None else _with_temperature(model, temperature)
 
 

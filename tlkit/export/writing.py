@@ -7,6 +7,8 @@ from pathlib import Path
 
 import keras
 
+from tlkit.export.portable import with_error_function
+
 
 def write_keras(model: keras.Model, path: Path) -> None:
     """Writes a `.keras` file, which loads without tlkit."""
@@ -39,6 +41,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     """Writes an `.onnx` file, and opens it: the converter itself lets operations pass that no runtime knows."""
     from tlkit.export.runtimes import open_onnx
 
+    model = with_error_function(model)
     model.export(str(path), format="onnx", verbose=False, input_signature=model.inputs)
     open_onnx(path)
 
