@@ -36,6 +36,7 @@ class Scene:
     features: explaining.PooledFeatures
     mislabelled: set[str]
     extracted: int
+    made: int
 
 
 def network() -> keras.Model:
@@ -73,9 +74,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     folder = tmp_path_factory.mktemp("runs") / "digits"
     folder.mkdir()
     model = network()
-    before = len(cache.list_entries("activations"))
+    before = {entry.key for entry in cache.list_entries("activations")}
     features = explaining.pooled_features(model, manifest, store)
-    extracted = len(cache.list_entries("activations")) - before
+    extracted = len({entry.key for entry in cache.list_entries("activations")} - before)
     train, validation = (data.load(manifest, split, SIZE, shuffle=False) for split in ("train", "validation"))
     write_history(folder, fine_tune(model, train, validation_data=validation, strategy="frozen"))
     probabilities = {
@@ -85,7 +86,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     results.write_thumbnails(folder, table, manifest, store)
     explaining.write_explanations(folder, model, manifest, store, table, features)
     mislabelled = {manifest.items["item"][row] for row in wrong}
-    return Scene(folder, model, manifest, store, table, features, mislabelled, extracted)
+    made = len({entry.key for entry in cache.list_entries("activations")} - before)
+    return Scene(folder, model, manifest, store, table, features, mislabelled, extracted, made)
 
 
 def facts_of(folder: Path) -> dict:
@@ -94,7 +96,7 @@ def facts_of(folder: Path) -> dict:
 
 def test_the_first_phase_of_training_finds_the_features_in_the_cache(scene: Scene) -> None:
     assert scene.extracted == 2
-    assert len(cache.list_entries("activations")) <= 3  # Of training, validation and, for the map, test images.
+    assert scene.made <= 3  # Of training, validation and, for the map, test images.
     assert scene.features.values.shape == (len(scene.features.rows), 64 * 8 * 8)
     assert scene.features.values.dtype == np.float32
 
