@@ -19,11 +19,7 @@ LEVELS = (
     {"training", "evaluation", "metrics", "intervals", "calibration", "screening", "results", "advise", "doctor"}
     | {
         "export",
-        "exporting",
-        "parity",
-        "predict",
         "prediction",
-        "prediction_output",
         "cross_validation",
         "phase_gains",
         "explaining",
@@ -33,7 +29,7 @@ LEVELS = (
         "report",
     },
     {"search", "inspection", "evaluating"},
-    {"workflow", "checking", "listing", "predicting"},
+    {"workflow", "checking", "listing", "predicting", "exporting"},
     {"cli"},
 )
 TENSORFLOW_ALLOWED = {

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tlkit.backbones.registry import Backbone, get_backbone, list_backbones, register_backbone
     from tlkit.classifier import build_classifier
     from tlkit.evaluation import evaluate_probabilities
-    from tlkit.predict import load_imagenet, load_run, predict
+    from tlkit.export import export_run
+    from tlkit.prediction import load_imagenet, load_run, predict
     from tlkit.strategies import Phase
     from tlkit.training import evaluate, fine_tune
 
@@ -28,10 +29,11 @@ _HOMES = {
     "build_classifier": "tlkit.classifier",
     "evaluate": "tlkit.training",
     "evaluate_probabilities": "tlkit.evaluation",
+    "export_run": "tlkit.export",
     "fine_tune": "tlkit.training",
-    "load_imagenet": "tlkit.predict",
-    "load_run": "tlkit.predict",
-    "predict": "tlkit.predict",
+    "load_imagenet": "tlkit.prediction",
+    "load_run": "tlkit.prediction",
+    "predict": "tlkit.prediction",
     "Phase": "tlkit.strategies",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "data",
     "evaluate",
     "evaluate_probabilities",
+    "export_run",
     "fine_tune",
     "get_backbone",
     "list_backbones",

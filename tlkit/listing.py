@@ -1,74 +1,17 @@
-"""Listings for the terminal: networks and predictions as tables, CSV or JSON lines."""
+"""Listings for the terminal: networks and the cache, as tables or JSON."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkit import console
 from tlkit.backend import start_keras
-from tlkit.errors import InputError, unknown_name
-from tlkit.run import safe_cell
+from tlkit.errors import InputError
 
 if TYPE_CHECKING:
     from tlkit.backbones.registry import Backbone
-    from tlkit.predict import Prediction
-
-FORMATS = ("table", "csv", "jsonl")
-
-
-def require_format(name: str) -> None:
-    """Raises InputError where `name` is no format for predictions."""
-    if name not in FORMATS:
-        raise unknown_name("format", name, FORMATS)
-
-
-def print_predictions(predictions: Iterable[Prediction], output_format: str, top: int) -> None:
-    """Prints predictions as they come (csv, jsonl) or when all are there (table).
-
-    Raises:
-        InputError: Not one of the pictures could be read.
-    """
-    printers = {"table": _print_table, "csv": _print_csv, "jsonl": _print_jsonl}
-    readable = printers[output_format](predictions, top)
-    if not readable:
-        raise InputError("Expected at least one picture that can be read. Received none; see the problems above.")
-
-
-def _print_table(predictions: Iterable[Prediction], top: int) -> int:
-    found = list(predictions)
-    rows = []
-    for one in found:
-        ranked = [f"{entry.class_name} {entry.probability:.1%}" for entry in one.classes]
-        rows.append([one.path, *(ranked or [f"({one.problem})"]), *[""] * (top - max(len(ranked), 1))])
-    console.table("", ["Picture", *(f"Top {rank}" for rank in range(1, top + 1))], rows)
-    return sum(not one.problem for one in found)
-
-
-def _print_csv(predictions: Iterable[Prediction], top: int) -> int:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    ranks = [column for rank in range(1, top + 1) for column in (f"class_{rank}", f"probability_{rank}")]
-    writer.writerow(["path", *ranks, "problem"])
-    readable = 0
-    for one in predictions:
-        cells = [cell for entry in one.classes for cell in (safe_cell(entry.class_name), f"{entry.probability:.6f}")]
-        writer.writerow([safe_cell(one.path), *cells, *[""] * (2 * top - len(cells)), safe_cell(one.problem)])
-        readable += not one.problem
-    return readable
-
-
-def _print_jsonl(predictions: Iterable[Prediction], top: int) -> int:
-    readable = 0
-    for one in predictions:
-        classes = [vars(entry) for entry in one.classes]
-        row = {"path": one.path, "classes": classes} | ({"problem": one.problem} if one.problem else {})
-        print(json.dumps(row, ensure_ascii=False))
-        readable += not one.problem
-    return readable
 
 
 def _matching_backbones(pattern: str) -> tuple[Backbone, ...]:
