@@ -26,8 +26,6 @@ ALL = list(FORMATS)
 
 MakeRun = Callable[[Path, keras.Model, Transform], Path]
 
-pytestmark = pytest.mark.slow  # Conversions take minutes on two cores.
-
 
 def copy_run(source: Path, folder: Path) -> Path:
     """Copies a run without its exports."""
