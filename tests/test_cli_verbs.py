@@ -81,3 +81,8 @@ def test_compare_tells_the_difference(two_runs: list[str], tmp_path: Path, capsy
     assert "same" in capsys.readouterr().out
     assert page.exists()
     assert main(["compare", two_runs[0], "--html", str(page)]) == 2
+
+
+def test_compare_wants_different_runs(two_runs: list[str], capsys: Captured) -> None:
+    assert main(["compare", two_runs[0], f"{two_runs[0]}/."]) == 2
+    assert "twice" in capsys.readouterr().err

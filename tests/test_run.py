@@ -67,6 +67,15 @@ def test_remove_deletes_runs_only(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_run_that_was_killed_is_told_as_such(tmp_path: Path) -> None:
+    run.write_state(tmp_path, "running")
+    with pytest.raises(InputError, match=r"no metrics\.json: it is still at work, or was killed"):
+        run.require_run(tmp_path, "metrics.json")
+    run.write_state(tmp_path, "complete")
+    with pytest.raises(InputError, match=r"made by tlkit finetune.*no metrics\.json"):
+        run.require_run(tmp_path, "metrics.json")
+
+
 def test_newer_version_is_told(tmp_path: Path) -> None:
     run.write_json(tmp_path / run.STATE, {"status": "complete", "version": 99})
     with pytest.raises(InputError, match="version 99"):

@@ -60,6 +60,7 @@ class DataConfig:
     validation: float = option(0.15, "Share of the images kept for choosing (validation).", above=0, below=1)
     test: float = option(0.15, "Share of the images kept for the final estimate (test).", minimum=0, below=1)
     geometry: str = option("crop", "How a picture becomes square: crop, pad or squash.", choices=GEOMETRIES)
+    max_pixels: int = option(89_478_485, "Set aside images of more pixels than this (Pillow's limit).", minimum=1)
     store_scale: float = option(1.15, "Side of the stored images over image_size: room for crops.", minimum=1, below=4)
 
 

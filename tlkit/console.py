@@ -96,15 +96,19 @@ def _bar(text: str, unit: str) -> Iterator[OnProgress]:
 def _lines(text: str, unit: str) -> Iterator[OnProgress]:
     started = time.monotonic()
     next_line = started + FIRST_LINE_SECONDS
+    first: tuple[int, float] | None = None  # The first batch compiles; the speed is that of those after it.
 
     def on_progress(done: int, total: int) -> None:
-        nonlocal next_line
+        nonlocal next_line, first
         now = time.monotonic()
+        if first is None:
+            first = done, now
         if now < next_line or done >= total:
             return
         next_line = now + LINE_INTERVAL_SECONDS
-        left = (now - started) * (total - done) / max(done, 1)
-        say(f"  {text}: {_count(done, total, unit)}, {_seconds(left)} left")
+        known = done - first[0]
+        left = f", {_seconds((now - first[1]) * (total - done) / known)} left" if known > 0 else ""
+        say(f"  {text}: {_count(done, total, unit)}{left}")
 
     yield on_progress
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlkit import console
 from tlkit.backend import start_keras
@@ -114,13 +114,20 @@ def print_cache() -> None:
             f"{entry.bytes / 1e6:,.1f}",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used)),
             "in use" if entry.in_use else ("" if entry.complete else "unfinished"),
-            entry.details.get("source", ""),
+            _made_of(entry.details),
         ]
         for entry in entries
     ]
     console.table("", ["Kind", "Key", "MB", "Last used", "State", "Of"], rows, right=["MB"])
     total = sum(entry.bytes for entry in entries)
     console.say(f"{cache.cache_folder()}: {total / 1e6:,.1f} of at most {cache.budget_bytes() / 1e6:,.0f} MB.")
+
+
+def _made_of(details: dict[str, Any]) -> str:
+    """What a cache entry was made of, in a few words."""
+    count = details.get("images") or details.get("items")
+    told = [str(details[name]) for name in ("source", "model", "cut") if details.get(name)]
+    return ", ".join(told) + (f", {count:,} images" if count else "")
 
 
 def print_comparison(runs: Sequence[Path], html_file: Path, allow_different: bool) -> None:
@@ -132,6 +139,10 @@ def print_comparison(runs: Sequence[Path], html_file: Path, allow_different: boo
     from tlkit.report import compare_runs, write_comparison
     from tlkit.report.comparison_page import tell_difference
 
+    folders = [Path(path).resolve() for path in runs]
+    twice = [str(path) for path, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
+    if twice:
+        raise InputError(f"Expected different runs. Received: {twice[0]} twice.")
     comparison = compare_runs(runs, allow_different=allow_different)
     rows = [
         [name, f"{accuracy:.1%}", f"{loss:.3f}"]

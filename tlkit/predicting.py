@@ -90,6 +90,11 @@ def predict(
         predictions = predict_pictures(classifier, remaining, wanted, on_progress)
         with _embedded(telling.embed, predictions, len(remaining)) as kept:
             readable = _tell_rows(kept, rows, file) if rows else _tell_table(kept, wanted.top)
+    if 0 < readable < len(remaining):
+        console.console_for_errors().print(
+            f"{len(remaining) - readable:,} of {len(remaining):,} pictures could not be read; their rows tell why.",
+            highlight=False,
+        )
     if not readable:
         raise InputError("Expected at least one picture that can be read. Received none; see the problems above.")
 

@@ -107,16 +107,22 @@ def require_run(path: str | Path, *needed: str) -> Path:
         raise InputError(f"Expected a run folder. Received: {path}, which is not a folder.")
     for name in (STATE, *needed):
         if not (path / name).exists():
+            if name != STATE and _read_state(path / STATE).get("status") == "running":
+                raise InputError(
+                    f"Expected a finished run. Received: {path}, which has no {name}: it is still at work, or was "
+                    f"killed. Remove what a killed run left with: tlkit clean {path}"
+                )
             raise InputError(f"Expected a run folder made by tlkit finetune. Received: {path}, which has no {name}.")
-    version = _read_version(path / STATE)
+    version = _read_state(path / STATE)["version"]
     if version != VERSION:
         raise InputError(f"Expected a run folder of version {VERSION}. Received: {path} of version {version}.")
     return path
 
 
-def _read_version(state: Path) -> Any:
+def _read_state(state: Path) -> dict[str, Any]:
     try:
-        return json.loads(state.read_text(encoding="utf-8"))["version"]
+        found = json.loads(state.read_text(encoding="utf-8"))
+        return {"version": found["version"], **found}
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
             f"Expected a run folder made by tlkit finetune. Received: {state}, which is damaged. Train again, or "

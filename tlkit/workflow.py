@@ -190,7 +190,10 @@ def _prepare_data(config: Config, manifest: Manifest, timer: Timer) -> tuple[Sto
 
     assert config.model.image_size is not None
     transform = data.make_transform(
-        config.model.image_size, geometry=config.data.geometry, store_scale=config.data.store_scale
+        config.model.image_size,
+        geometry=config.data.geometry,
+        store_scale=config.data.store_scale,
+        max_pixels=config.data.max_pixels,
     )
     plan = data.plan_store(manifest, transform)
     if not plan.cached:

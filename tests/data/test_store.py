@@ -14,8 +14,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from tlkit import cache
+from tlkit.config import DataConfig
 from tlkit.data import packing
 from tlkit.data.arrays import from_arrays
+from tlkit.data.decode import MAX_PIXELS
 from tlkit.data.examine import examine
 from tlkit.data.folders import FileSource, from_directory
 from tlkit.data.manifest import Manifest
@@ -282,3 +284,19 @@ def test_another_transform_is_another_store(folder: Path):
     }
     assert len(paths) == 2
     assert open_store(manifest, Transform(30, 37, resampler="bilinear")).path in paths
+
+
+def test_pictures_of_too_many_pixels_are_set_aside_at_the_limit_that_was_asked_for(folder: Path):
+    write_picture(folder / "a" / "large.png", 0, size=(100, 90))
+    manifest = from_directory(folder)
+    limited = Transform(32, 37, resampler="bilinear", max_pixels=60 * 50)
+    statuses = dict(zip(manifest.items["item"], open_store(manifest, limited).facts["status"], strict=True))
+    assert [item for item, status in statuses.items() if status != "ok"] == ["a/large.png"]
+    assert statuses["a/large.png"] == "too large"
+    with pytest.raises(InputError, match="pixels"):
+        limited(manifest.source.read("a/large.png"))
+    assert open_store(manifest, TRANSFORM).ok.all()
+
+
+def test_the_limit_of_a_run_is_that_of_the_decoder():
+    assert DataConfig().max_pixels == MAX_PIXELS

@@ -110,6 +110,16 @@ def test_one_run_is_no_comparison(kept_run: Path) -> None:
         compare_runs([kept_run])
 
 
+def test_only_an_earlier_comparison_is_replaced(tmp_path: Path, kept_run: Path, weak_run: Path) -> None:
+    found = compare_runs([kept_run, weak_run])
+    page = write_comparison(found, tmp_path / "c.html")
+    assert write_comparison(found, page) == page
+    (tmp_path / "mine.html").write_text("<title>Mine</title>")
+    with pytest.raises(InputError, match=r"mine\.html, which holds something else"):
+        write_comparison(found, tmp_path / "mine.html")
+    assert (tmp_path / "mine.html").read_text() == "<title>Mine</title>"
+
+
 def test_page_shows_all_runs(tmp_path: Path, kept_run: Path, weak_run: Path) -> None:
     page = write_comparison(compare_runs([kept_run, weak_run, kept_run]), tmp_path / "c.html")
     text = page.read_text(encoding="utf-8")

@@ -95,6 +95,16 @@ def too_sure(facts: Facts) -> None:
     facts["calibration"] = {"temperature": 1.8, "test": measured}
 
 
+def scaling_harms(facts: Facts) -> None:
+    measured = {"before": {"expected_calibration_error": 0.02}, "after": {"expected_calibration_error": 0.04}}
+    facts["calibration"] = {"temperature": 0.8, "test": measured}
+
+
+def one_picture_under_two_labels(facts: Facts) -> None:
+    message = "1 picture under two labels, the very same file, such as a/1.png (a), b/1.png (b)."
+    facts["data"]["findings"] = [{"kind": "conflicting labels", "severity": "error", "message": message}]
+
+
 def uneven_classes(facts: Facts) -> None:
     facts["data"]["classes"][0]["train"] = 2
 
@@ -124,6 +134,8 @@ def test_a_healthy_run_gives_no_hint(healthy: Facts) -> None:
         (wide_interval, "note", "With 150 test images the accuracy is known only to 80.0–99.0"),
         (validation_flatters, "note", "trust the test figure"),
         (too_sure, "note", "too sure of itself: its confidence is off by 12.0 points"),
+        (scaling_harms, "note", "confidence is off by 2.0 points as the model stands and by 4.0 after it"),
+        (one_picture_under_two_labels, "warning", "b/1.png (b). At most one of the labels is right"),
         (uneven_classes, "note", "Classes are uneven: 35 training images of “three”, 2 of “zero”"),
         (files_set_aside, "note", "1 of 602 files could not be used and was set aside"),
     ],

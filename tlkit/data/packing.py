@@ -235,7 +235,7 @@ def look_at(
         data = source.read(item)
     except (OSError, InputError) as error:
         return Facts(digest="", status="unreadable", problem=f"Cannot be read: {error}"), None
-    facts, image = examine(data, smallest_side=transform.decoded_side)
+    facts, image = examine(data, smallest_side=transform.decoded_side, max_pixels=transform.max_pixels)
     if image is None or not pixels_wanted:
         return facts, None
     return facts, np.ascontiguousarray(transform.to_store(image))

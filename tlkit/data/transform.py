@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tlkit.data.decode import decode
+from tlkit.data.decode import MAX_PIXELS, decode
 from tlkit.data.examine import FINGERPRINT_SIDE
 from tlkit.data.resample import RESAMPLERS, Box, resize, simd_available
 from tlkit.errors import InputError, unknown_name
@@ -38,6 +38,7 @@ class Transform:
         resampler: `"bilinear"`, `"bicubic"` and `"lanczos"` are Pillow's; `"bilinear-simd"` is the package
             `cykooz-resizer` (extra `fast`), four times as fast and at most 2 grey levels of 255 from `"bilinear"`.
             All widen their filters where they reduce, so that nothing aliases.
+        max_pixels: Images of more are not decoded: a small file can hold one that fills the memory.
     """
 
     image_size: int = 224
@@ -45,6 +46,7 @@ class Transform:
     geometry: str = "crop"
     decoder: str = "libjpeg-turbo"
     resampler: str = "bilinear"
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         for kind, value, known in (
@@ -90,7 +92,7 @@ class Transform:
             DecodeError: The data give no image.
             InputError: The resampler's package is not installed; `here` names the nearest one that is.
         """
-        image = decode(data, smallest_side=self.decoded_side).image
+        image = decode(data, smallest_side=self.decoded_side, max_pixels=self.max_pixels).image
         return np.ascontiguousarray(self.to_model(self.to_store(image)))
 
     def here(self) -> tuple[Transform, tuple[str, ...]]:
@@ -137,7 +139,11 @@ class Transform:
 
 
 def make_transform(
-    image_size: int = 224, *, geometry: str = "crop", store_scale: float = DEFAULT_STORE_SCALE
+    image_size: int = 224,
+    *,
+    geometry: str = "crop",
+    store_scale: float = DEFAULT_STORE_SCALE,
+    max_pixels: int = MAX_PIXELS,
 ) -> Transform:
     """Makes the transform for a training size, with the fastest resampler installed.
 
@@ -145,6 +151,7 @@ def make_transform(
         image_size: Side of the square that the model sees, in pixels.
         geometry: `"crop"`, `"pad"` or `"squash"`.
         store_scale: Store size over training size, at least 1: the room for random crops.
+        max_pixels: Larger images are set aside.
 
     Raises:
         InputError: A value out of range.
@@ -152,7 +159,7 @@ def make_transform(
     if not store_scale >= 1:
         raise InputError(f"Expected a store_scale of at least 1. Received: {store_scale}.")
     resampler = "bilinear-simd" if simd_available() else "bilinear"
-    return Transform(image_size, round(image_size * store_scale), geometry, resampler=resampler)
+    return Transform(image_size, round(image_size * store_scale), geometry, resampler=resampler, max_pixels=max_pixels)
 
 
 def _central_square(image: Image.Image) -> Box:

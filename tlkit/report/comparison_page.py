@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 import tlkit.report.words as words
 from tlkit import run as run_folder
+from tlkit.errors import InputError
 from tlkit.report.charts import place_of
 from tlkit.report.comparing import Comparison, Difference
 from tlkit.report.figures import Line, chart, number_axis, power_axis, share_axis, whole_axis
@@ -17,6 +18,7 @@ from tlkit.report.templating import NO_PICTURES, render
 
 COLOURS = 5
 EVIDENT = 0.05
+TITLE = "<title>Comparison of runs · tlkit</title>"  # Of the page; tells it from files that are not ours.
 
 SECTIONS = [("difference", "Difference"), ("runs", "Runs"), ("settings", "Settings"), ("curves", "Curves")]
 
@@ -26,9 +28,16 @@ def write_comparison(comparison: Comparison, output: str | Path) -> Path:
 
     Args:
         comparison: From `compare_runs`.
-        output: The HTML file to write.
+        output: The HTML file to write; an earlier comparison there is replaced.
+
+    Raises:
+        InputError: Another file is there.
     """
     path = Path(output)
+    if path.exists() and TITLE not in path.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(
+            f"Expected a new file, or an earlier comparison. Received: --html {path}, which holds something else."
+        )
     run_folder.write_text(path, render_comparison(comparison))
     return path
 

@@ -15,6 +15,7 @@ from tlkit.report.words import (
     points_interval,
     quoted,
     short_number,
+    visible,
 )
 
 MOST_HINTS = 10
@@ -23,9 +24,18 @@ LOW_RECALL = 0.7
 WIDE_INTERVAL = 0.1
 SURE = 0.99
 CALIBRATION_GAP = 0.03
+CALIBRATION_HARM = 0.005  # Below it, what temperature scaling costs is noise.
 SPLIT_GAP = 0.05
 FIT_GAP = 0.1  # Between training and validation accuracy.
 IMBALANCE = 10
+# What the findings of the audit do to a model and to its figures.
+CONSEQUENCES = {
+    "conflicting labels": "At most one of the labels is right: such pictures mislead the model and count as mistakes.",
+    "near-duplicates across labels": "One of the labels may be wrong.",
+    "leak": "The model is judged on pictures it was trained on: its figures are too good.",
+    "group across parts": "The model may know the group and not the class: its figures may be too good.",
+    "class missing from a part": "Nothing is known about how well the model does on it.",
+}
 MANY_ISSUES = 0.02  # Share of labels that look wrong; cleaned sets of photographs have less.
 
 Hint = dict[str, str]
@@ -34,6 +44,7 @@ Hint = dict[str, str]
 def make_hints(facts: dict[str, Any]) -> list[Hint]:
     """Returns the hints for a report's facts, the gravest first, each with `severity` and `text`."""
     rules: tuple[Callable[[dict[str, Any]], Iterator[Hint]], ...] = (
+        _about_findings,
         _about_baseline,
         _about_missing_parts,
         _about_weak_classes,
@@ -64,6 +75,13 @@ def _note(text: str) -> Hint:
 
 def _judged(facts: dict[str, Any]) -> dict[str, Any]:
     return facts["results"].get(facts["judged_split"]) or {}
+
+
+def _about_findings(facts: dict[str, Any]) -> Iterator[Hint]:
+    for finding in facts["data"]["findings"]:
+        consequence = CONSEQUENCES.get(finding["kind"])
+        if consequence and finding["severity"] in ("error", "warning"):
+            yield _warning(f"{visible(finding['message'])} {consequence}")
 
 
 def _about_baseline(facts: dict[str, Any]) -> Iterator[Hint]:
@@ -236,6 +254,12 @@ def _about_calibration(facts: dict[str, Any]) -> Iterator[Hint]:
         yield _note(
             f"The model is {sure} of itself: its confidence is off by {number(before * 100, 1)} points on average. "
             f"Dividing its logits by {number(calibration['temperature'], 2)} brings that to {number(after * 100, 1)}."
+        )
+    elif after - before > CALIBRATION_HARM:
+        yield _note(
+            f"Temperature scaling does not help here: on the {facts['judged_split']} images confidence is off by "
+            f"{number(before * 100, 1)} points as the model stands and by {number(after * 100, 1)} after it. Use the "
+            "probabilities as they are."
         )
 
 

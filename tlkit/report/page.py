@@ -106,7 +106,13 @@ def _heading(facts: dict[str, Any]) -> str:
     source, evaluated = facts["data"]["source"], facts["evaluated"]
     if evaluated:
         return f"{evaluated['run']} on {evaluated['data'] or 'its own test images'}"
-    return f"{backbone} on {source}" if backbone and source else facts["run"]
+    return f"{backbone} on {_short_path(source)}" if backbone and source else facts["run"]
+
+
+def _short_path(source: str) -> str:
+    """Returns the last two parts of a long path; the data section has the whole."""
+    parts = source.replace("\\", "/").rstrip("/").split("/")
+    return source if len(parts) <= 3 else "…/" + "/".join(parts[-2:])
 
 
 def _sections(facts: dict[str, Any], has_map: bool) -> list[tuple[str, str]]:
