@@ -154,7 +154,8 @@ def as_decode_error(error: Exception, name: str, data: bytes) -> DecodeError:
 def breaks_off(name: str, data: bytes) -> bool:
     """Tells by the marks of its format whether a file is cut short."""
     if name == "JPEG":  # An end marker before the last scan belongs to an embedded thumbnail.
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or b"\xff\xda" not in data
+        end = data.rfind(b"\xff\xd9")
+        return end == -1 or data.find(b"\xff\xda", end) != -1 or b"\xff\xda" not in data
     if name == "PNG":
         return b"IEND" not in data[-64:]
     if name == "GIF":
