@@ -53,7 +53,7 @@ class Facts:
     height: int = 0
     frames: int = 0
     bytes: int = 0
-    thumbnail: builtins.bytes = b""
+    thumbnail: builtins.bytes | memoryview = b""
     perceptual_hash: int = 0
     contrast: float = 0.0
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 import pandas as pd
 
 from tlkit.data.decode import MAX_PIXELS
-from tlkit.data.examine import FINGERPRINT_SIDE, Facts, examine, facts_table
+from tlkit.data.examine import FINGERPRINT_SIDE, THUMBNAIL_BYTES, Facts, examine, facts_table
 from tlkit.data.manifest import Manifest, Source
 from tlkit.errors import InputError
 
@@ -24,7 +27,8 @@ def scan(
 ) -> pd.DataFrame:
     """Reads, decodes and fingerprints every item, in as many threads as there are cores.
 
-    Few images are in memory at a time; what is kept of each takes some 2 KB.
+    Few images are in memory at a time. What is kept of each takes half a kilobyte and its thumbnail, which lies in a
+    temporary file without a name.
 
     Args:
         manifest: What to look at.
@@ -32,14 +36,19 @@ def scan(
         max_pixels: See `decode`.
 
     Returns:
-        One row an item in the manifest's order, columns as the fields of `Facts`.
+        One row an item in the manifest's order, columns as the fields of `Facts`; thumbnails as read-only memory views.
     """
     items = manifest.items["item"].tolist()
     facts: list[Facts] = [Facts("")] * len(items)
+    room = _room(len(items) * THUMBNAIL_BYTES)
+    kept = room.toreadonly()
 
     def look(rows: range) -> int:
         for row in rows:
-            facts[row] = examine_item(manifest.source, items[row], max_pixels=max_pixels)
+            found = examine_item(manifest.source, items[row], max_pixels=max_pixels)
+            place = slice(row * THUMBNAIL_BYTES, row * THUMBNAIL_BYTES + len(found.thumbnail))
+            room[place] = found.thumbnail
+            facts[row] = replace(found, thumbnail=kept[place])
         return len(rows)
 
     done = 0
@@ -48,6 +57,21 @@ def scan(
         if on_progress is not None:
             on_progress(done, len(items))
     return facts_table(facts)
+
+
+def _room(size: int) -> memoryview:
+    """Returns writable bytes: of a temporary file, or of memory where there is no disk for it."""
+    if not size:
+        return memoryview(b"")
+    try:
+        with tempfile.TemporaryFile() as file:
+            block = bytes(1 << 20)  # Written out: a mapped page that finds no disk behind it would kill the process.
+            for start in range(0, size, len(block)):
+                file.write(block[: min(len(block), size - start)])
+            file.flush()
+            return memoryview(mmap.mmap(file.fileno(), size))
+    except OSError:
+        return memoryview(mmap.mmap(-1, size))
 
 
 def examine_item(source: Source, item: str, *, max_pixels: int | None = MAX_PIXELS) -> Facts:
