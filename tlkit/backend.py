@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -59,6 +60,7 @@ def start_keras() -> None:
                 "Install one: pip install tensorflow"
             ) from error
         keras.ops.convert_to_numpy(keras.ops.zeros(1) + 1)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # Its advice on retracing is for authors of loops.
 
 
 @contextmanager
