@@ -72,7 +72,7 @@ def gather_facts(run: Run) -> dict[str, Any]:
         "evaluated": run.evaluated,
         "asked": {"command": run.environment.get("command"), "config": run.config},
         "data": _data_facts(run),
-        "training": {"phases": [_phase(name, rows) for name, rows in run.history.groupby("phase", sort=False)]},
+        "training": {"phases": [_phase(name, rows, run) for name, rows in run.history.groupby("phase", sort=False)]},
         "results": {split: _headline(run.metrics.get(split)) for split in ("validation", "test")},
         "baseline": {"class_name": None, "accuracy": None} | (run.metrics.get("baseline") or {}),
         "per_class": _per_class(run, judged),
@@ -142,8 +142,8 @@ def _class_counts(items: pd.DataFrame, class_names: tuple[str, ...]) -> list[dic
     return rows
 
 
-def _phase(name: Any, rows: pd.DataFrame) -> dict[str, Any]:
-    """One phase: its rows with None for empty cells, and which of them is the best."""
+def _phase(name: Any, rows: pd.DataFrame, run: Run) -> dict[str, Any]:
+    """One phase: its rows with None for empty cells, which of them is the best, and its gradients where recorded."""
     chosen = np.flatnonzero(rows["best"].to_numpy())
     numbers = rows[list(HISTORY_NUMBERS)].astype(object).where(rows[list(HISTORY_NUMBERS)].notna(), None)
     listed = numbers.to_dict("records")
@@ -154,6 +154,7 @@ def _phase(name: Any, rows: pd.DataFrame) -> dict[str, Any]:
         "kind": "penalties" if rows["penalty"].notna().any() else "epochs",
         "best": int(chosen[-1]) if len(chosen) else None,
         "rows": listed,
+        "gradients": run.gradients.get(str(name)),
     }
 
 

@@ -85,6 +85,15 @@ def power_axis(label: str, values: Sequence[float]) -> Axis:
     return Axis(label, low, high, spaced, lambda value: "10" + f"{-int(value)}".translate(SUPERSCRIPTS))
 
 
+def decades_axis(values: Sequence[float]) -> Axis:
+    """Returns an axis without a name over decimal exponents."""
+    low, high = math.floor(min(values)), math.ceil(max(values))
+    high = high + 1 if high == low else high
+    step = max(1, math.ceil((high - low) / 6))
+    ticks = tuple(float(tick) for tick in range(low, high + 1, step))
+    return Axis("", float(low), float(high), ticks, lambda value: "10" + f"{int(value)}".translate(SUPERSCRIPTS))
+
+
 def chart(
     title: str, x: Axis, y: Axis, lines: Sequence[Line], *, mark: float | None = None, square: bool = False
 ) -> Markup:

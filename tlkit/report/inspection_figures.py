@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 import tlkit.report.words as words
-from tlkit.report.figures import SUPERSCRIPTS, Axis, Line, chart, number_axis
+from tlkit.report.figures import Axis, Line, chart, decades_axis, number_axis
 
 Row = dict[str, Any]
 
@@ -154,15 +154,6 @@ def gradient_charts(gradients: Row) -> list[tuple[str, Markup]]:
         points = [(float(at + 1), math.log10(value)) for at, value in enumerate(values) if value]
         if len(points) > 1:
             x = number_axis("layer with weights, from the input", [1, len(values)])
-            y = _decades([value for _, value in points])
+            y = decades_axis([value for _, value in points])
             charts.append((caption, chart(caption, x, y, [Line(points, "run-0", dots=len(points) < 40)])))
     return charts
-
-
-def _decades(values: Sequence[float]) -> Axis:
-    """Returns an axis over decimal exponents."""
-    low, high = math.floor(min(values)), math.ceil(max(values))
-    high = high + 1 if high == low else high
-    step = max(1, math.ceil((high - low) / 6))
-    ticks = tuple(float(tick) for tick in range(low, high + 1, step))
-    return Axis("", float(low), float(high), ticks, lambda value: "10" + f"{int(value)}".translate(SUPERSCRIPTS))

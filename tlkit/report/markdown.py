@@ -208,6 +208,7 @@ def _training(facts: dict[str, Any]) -> list[str]:
         ]
         columns = (place, "Loss", "Accuracy", "Validation loss", "Validation accuracy")
         parts += [f"### Phase {plain(phase['name'])}", told_best(phase), markdown_table(columns, rows)]
+        parts += [f"Gradients: {plain_sentence(phase['gradients']['message'])}"] if phase["gradients"] else []
     return parts
 
 

@@ -13,6 +13,7 @@ import tlkit.report.words as words
 from tlkit.report.charts import phase_charts, reliability_chart, screening_charts
 from tlkit.report.confusion import Confusion, class_orders, count_cells
 from tlkit.report.figures import interval_strip, whisker
+from tlkit.report.gradient_charts import flow_charts
 from tlkit.report.image_map import image_map
 from tlkit.report.pictures import (
     NUM_PAIRS,
@@ -94,6 +95,10 @@ def render_page(run: Run, facts: dict[str, Any]) -> str:
         phases=[_phase(phase) for phase in facts["training"]["phases"]],
         environment=environment_rows(facts),
     )
+
+
+def _flow(phase: dict[str, Any]) -> list[tuple[str, Markup]]:
+    return flow_charts(phase["gradients"]) if phase["gradients"] else []
 
 
 def _told(facts: dict[str, Any], name: str, tell: Callable[[dict[str, Any]], str]) -> str:
@@ -228,4 +233,9 @@ def _phase(phase: dict[str, Any]) -> dict[str, Any]:
         )
     else:
         title, unit = f"Phase “{phase['name']}”", words.counted(len(phase["rows"]), "epoch")
-    return phase | {"title": title, "told": f"{unit}. {told_best(phase)}", "charts": phase_charts(phase)}
+    return phase | {
+        "title": title,
+        "told": f"{unit}. {told_best(phase)}",
+        "charts": phase_charts(phase),
+        "flow": _flow(phase),
+    }

@@ -14,6 +14,7 @@ from tlkit import run as run_folder
 from tlkit.errors import InputError
 from tlkit.report.explained import Explained, read_explained
 from tlkit.report.files import damaged, read_json, read_numbers, read_table, read_toml
+from tlkit.report.gradient_charts import read_flows
 
 NEEDED = (
     run_folder.CONFIG,
@@ -70,6 +71,7 @@ class Run:
     predictions: pd.DataFrame
     probabilities: NDArray[np.float32]
     explained: Explained
+    gradients: dict[str, dict[str, Any]]
     evaluated: dict[str, Any] | None
 
     @property
@@ -114,6 +116,7 @@ def read_run(path: str | Path) -> Run:
         predictions=predictions,
         probabilities=_read_probabilities(path / run_folder.PROBABILITIES, len(predictions), len(class_names)),
         explained=read_explained(path, class_names),
+        gradients=read_flows(path / run_folder.GRADIENTS),
         evaluated=_read_evaluated(path / run_folder.EVALUATION, class_names),
     )
 
