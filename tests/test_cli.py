@@ -88,6 +88,18 @@ def test_a_broken_image_is_set_aside_and_named(finished: Path) -> None:
     assert "broken.jpg" in (finished / "report.md").read_text(encoding="utf-8")
 
 
+def test_cost_of_every_step_is_kept(finished: Path) -> None:
+    environment = json.loads((finished / "environment.json").read_text())
+    assert environment["seconds"].keys() == environment["peak_memory_bytes"].keys()
+    peaks = list(environment["peak_memory_bytes"].values())
+    assert 50e6 < peaks[0] <= peaks[-1]
+    counted = environment["parameters"]
+    assert 0 < counted["trainable"] < counted["total"]
+    told = (finished / "report.html").read_text()
+    assert "Peak memory so far" in told
+    assert "were trained in the last phase" in told
+
+
 def test_metrics_hold_no_times_and_no_paths(finished: Path, hostile: Path) -> None:
     text = (finished / run.METRICS).read_text()
     assert str(hostile) not in text

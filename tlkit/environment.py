@@ -25,6 +25,16 @@ def describe() -> dict[str, Any]:
     }
 
 
+def peak_memory_bytes() -> int | None:
+    """Returns the most memory this process has had so far, resident; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

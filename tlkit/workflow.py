@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit import console, run
+from tlkit import console, environment, run
 from tlkit.backbones.registry import get_backbone
 from tlkit.backend import start_keras
 from tlkit.config import Config, ConfigError, config_to_toml
@@ -73,7 +74,7 @@ def finetune(config: Config) -> Path:
         metrics = _evaluate(config, folder, manifest, store, features, timer)
 
         # --- Report -------------------------------------------------------------------------------------------------
-        _write_environment(folder, timer)
+        _write_environment(folder, timer, _count_parameters(model))
         run.write_state(folder, "complete")
         from tlkit.report import write_report
 
@@ -154,11 +155,12 @@ def _changed(config: Config, section: str, **values: Any) -> Config:
 
 
 class Timer:
-    """Shows steps on the console and remembers how long each took, in seconds."""
+    """Shows steps on the console and remembers how long each took, in seconds, and the peak of memory after it."""
 
     def __init__(self) -> None:
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self.seconds: dict[str, float] = {}
+        self.peak_memory_bytes: dict[str, int] = {}
 
     @contextmanager
     def __call__(self, text: str, unit: str = "") -> Iterator[console.OnProgress]:
@@ -166,6 +168,8 @@ class Timer:
         with console.step(text, unit) as on_progress:
             yield on_progress
         self.seconds[text] = round(time.monotonic() - start, 3)
+        if peak := environment.peak_memory_bytes():
+            self.peak_memory_bytes[text] = peak
 
 
 def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
@@ -322,10 +326,16 @@ def _evaluate(
     return metrics
 
 
-def _write_environment(folder: Path, timer: Timer) -> None:
-    import keras
+def _count_parameters(model: keras.Model) -> dict[str, int]:
+    """Counts what the last phase trained, and all there is."""
+    return {
+        "trainable": sum(math.prod(variable.shape) for variable in model.trainable_variables),
+        "total": model.count_params(),
+    }
 
-    from tlkit import environment
+
+def _write_environment(folder: Path, timer: Timer, parameters: dict[str, int]) -> None:
+    import keras
 
     facts = environment.describe() | {
         "backend": keras.backend.backend(),
@@ -333,6 +343,8 @@ def _write_environment(folder: Path, timer: Timer) -> None:
         "command": f"tlkit finetune --config {os.path.join(folder, run.CONFIG)}",
         "started": timer.started,
         "seconds": timer.seconds,
+        "peak_memory_bytes": timer.peak_memory_bytes,
+        "parameters": parameters,
     }
     run.write_json(folder / run.ENVIRONMENT, facts)
 
