@@ -157,7 +157,7 @@ def trained(name: str, manifest: data.Manifest, cached: bool, monkeypatch: pytes
     train, validation = datasets(manifest)
     model = classifier(name)
     if not cached:
-        monkeypatch.setattr("tlkit.training.activations", computed_at_every_step)
+        monkeypatch.setattr("tlkit.training.phase_running.activations", computed_at_every_step)
     phases = [Phase("last", stages_of(model)[-1].name, epochs=2, learning_rate=1e-3)]
     fine_tune(model, train, validation_data=validation, strategy=phases)
     monkeypatch.undo()

@@ -13,9 +13,32 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tlkit"
 
 LEVELS = (
-    {"errors", "version", "config", "run", "cache", "locks", "console", "environment", "backend", "__init__"},
+    {
+        "errors",
+        "version",
+        "durations",
+        "config",
+        "run",
+        "cache",
+        "locks",
+        "console",
+        "environment",
+        "backend",
+        "__init__",
+    },
     {"graph", "data", "augment", "models", "backbones"},
-    {"classifier", "strategies", "features", "probe", "logistic", "activations", "optimizers", "callbacks", "analysis"},
+    {
+        "classifier",
+        "phases",
+        "strategies",
+        "features",
+        "probe",
+        "logistic",
+        "activations",
+        "optimizers",
+        "callbacks",
+        "analysis",
+    },
     {"training", "evaluation", "metrics", "intervals", "calibration", "screening", "results", "advise", "doctor"}
     | {
         "export",
@@ -29,7 +52,7 @@ LEVELS = (
         "report",
     },
     {"search", "inspection", "evaluating"},
-    {"workflow", "checking", "listing", "predicting", "exporting"},
+    {"workflow", "training_run", "checking", "listing", "predicting", "exporting"},
     {"cli"},
 )
 TENSORFLOW_ALLOWED = {
@@ -39,6 +62,7 @@ TENSORFLOW_ALLOWED = {
     "export/conversion.py",
     "export/runtimes.py",
     "export/writing.py",
+    "training/determinism.py",
 }
 NO_KERAS = {"report", "errors", "version", "config", "run", "cache", "console", "environment", "evaluation", "metrics"}
 

@@ -48,7 +48,7 @@ def finished(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on these images."""
     output = tmp_path_factory.mktemp("runs") / "run"
     arguments = ["--data", str(hostile), "--image-size", "64", "--output", str(output), "--epochs", "2"]
-    assert main(["finetune", "--backbone", "EfficientNet-Lite0", *arguments]) == 0
+    assert main(["finetune", "--backbone", "EfficientNet-Lite0", "--strategy", "frozen", *arguments]) == 0
     return output
 
 

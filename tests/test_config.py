@@ -28,6 +28,19 @@ def test_text_from_the_command_line_is_converted() -> None:
     assert (config.training.epochs, config.training.learning_rate, config.model.image_size) == (3, 0.01, 96)
 
 
+def test_words_stand_in_for_numbers_and_switches_are_true_or_false(tmp_path: Path) -> None:
+    config = load_config(None, {"data": "x", "learning_rate": "auto", "batch_size": "auto", "balance": "true"})
+    assert (config.training.learning_rate, config.training.batch_size, config.training.balance) == (
+        "auto",
+        "auto",
+        True,
+    )
+    file = tmp_path / "run.toml"
+    file.write_text('[data]\ndata = "x"\n[training]\nbatch_size = 8\nbalance = true\ndeterministic = false\n')
+    training = load_config(file, {"balance": False}).training
+    assert (training.batch_size, training.balance, training.deterministic) == (8, False, False)
+
+
 def test_toml_round_trip(tmp_path: Path) -> None:
     config = load_config(None, {"data": 'böse "Bilder"', "image_size": 64, "seed": 7})
     file = tmp_path / "run.toml"
@@ -63,6 +76,12 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ({"learning_rate": "0"}, "greater than 0"),
         ({"learning_rate": "nan"}, "greater than 0"),
         ({"learning_rate": "inf"}, "greater than 0"),
+        ({"learning_rate": "fast"}, "a number or auto"),
+        ({"batch_size": "0"}, "at least 1"),
+        ({"balance": "maybe"}, "true or false"),
+        ({"time_budget": "10 minutes"}, "such as 90s, 10m"),
+        ({"optimizer": "adamm"}, "Did you mean 'adam'"),
+        ({"layer_decay": "1.5"}, "layer_decay"),
         ({"validation": "1"}, "less than 1"),
         ({"geometry": "stretch"}, "one of crop, pad, squash"),
         ({"image_size": "abc"}, "a whole number"),

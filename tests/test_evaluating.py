@@ -47,6 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     draw(root / "images", 0, 60)
     draw(root / "others", 60, 40)
     given = {"data": str(root / "images"), "backbone": str(root / "small.keras"), "output": str(root / "run")}
+    given["strategy"] = "frozen"
     finetune(load_config(None, given | {"image_size": str(SIZE), "test": "0.3", "sensitivity": "0.9"}))
     return root / "run", root / "others"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tlkit.errors import InputError
-from tlkit.optimizers import OPTIMIZERS, make_optimizer, warmup_cosine
+from tlkit.optimizers import OPTIMIZERS, Accumulation, averages, make_optimizer, replan, warmup_cosine
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
@@ -43,3 +43,51 @@ def test_rate_rises_then_falls_to_zero() -> None:
 def test_unknown_optimizer_is_told() -> None:
     with pytest.raises(InputError, match="Did you mean 'adamw'"):
         make_optimizer("adamww", 0.1)
+
+
+def applied(optimizer: keras.optimizers.Optimizer, gradients: list[np.ndarray]) -> keras.Variable:
+    variable = keras.Variable(np.ones(3, "float32"), name="w")
+    for gradient in gradients:
+        optimizer.apply([gradient], [variable])
+    return variable
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_accumulated_batches_are_one_update_and_the_last_group_counts(name: str) -> None:
+    """Seven batches an epoch, the last one half as large, four to an update: two updates an epoch."""
+    gradients = list(np.random.default_rng(0).normal(size=(14, 3)).astype("float32"))
+    options = {"weight_decay": 0.1, "clip_norm": 0.5, "ema": 0.9}
+    gathering = make_optimizer(name, warmup_cosine(0.1, 4, 0.3), accumulation=Accumulation(4, 7, 0.5), **options)
+    gathered = applied(gathering, gradients)
+    means = [
+        mean
+        for epoch in (gradients[:7], gradients[7:])
+        for mean in (sum(epoch[:4]) / 4, (epoch[4] + epoch[5] + 0.5 * epoch[6]) / 2.5)
+    ]
+    plain = make_optimizer(name, warmup_cosine(0.1, 4, 0.3), **options)
+    expected = applied(plain, means)
+    np.testing.assert_allclose(gathered.numpy(), expected.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(averages(gathering)[0][1].numpy(), averages(plain)[0][1].numpy(), rtol=1e-5)
+    assert int(gathering.iterations) == int(plain.iterations) == 4
+    assert float(gathering.learning_rate) == float(plain.learning_rate)
+
+
+def test_nothing_moves_between_updates() -> None:
+    optimizer = make_optimizer("adam", 0.1, ema=0.9, accumulation=Accumulation(3, 9))
+    variable = applied(optimizer, [np.ones(3, "float32")] * 2)
+    np.testing.assert_array_equal(variable.numpy(), 1.0)
+    assert int(optimizer.iterations) == 0
+    optimizer.apply([np.ones(3, "float32")], [variable])
+    assert (variable.numpy() < 1).all()
+    assert int(optimizer.iterations) == 1
+
+
+def test_a_schedule_can_be_given_another_length() -> None:
+    optimizer = make_optimizer("adam", warmup_cosine(1.0, steps=100, warmup=0.1))
+    optimizer.build([keras.Variable(np.ones(3, "float32"))])
+    replan(optimizer, updates=20, warmup=0.1)
+    rates = [float(keras.ops.convert_to_numpy(optimizer._learning_rate(step))) for step in range(21)]
+    expected = warmup_cosine(1.0, steps=20, warmup=0.1)
+    np.testing.assert_allclose(rates, [float(expected(step)) for step in range(21)], atol=1e-6)
+    replan(optimizer, updates=11)
+    assert float(keras.ops.convert_to_numpy(optimizer._learning_rate(11))) == pytest.approx(0, abs=1e-6)

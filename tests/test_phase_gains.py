@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tlkit.errors import InputError
-from tlkit.phase_gains import phase_gains, write_phase_gains
+from tlkit.phase_gains import measure_gain, phase_gains, worth_keeping, write_phase_gains
 
 LABELS = np.arange(200) % 4
 
@@ -59,7 +59,28 @@ def test_file_has_empty_cells_and_no_formula(tmp_path: Path) -> None:
     gains = phase_gains(LABELS, [("=1+1", right_on(LABELS > 0)), ("body", right_on(LABELS > 1))])
     write_phase_gains(tmp_path, gains)
     lines = (tmp_path / "phases.csv").read_text().splitlines()
-    assert lines[0] == "phase,images,accuracy,log_loss,gain,low,high"
+    assert lines[0] == "phase,images,accuracy,log_loss,gain,low,high,kept"
     assert lines[1].startswith("'=1+1,200,0.75,")
-    assert lines[1].endswith(",,,")
+    assert lines[1].endswith(",,,,True")
     assert pd.read_csv(tmp_path / "phases.csv").loc[1, "gain"] == -0.25
+
+
+def test_gains_are_over_the_last_phase_kept() -> None:
+    first, worse, last = (right_on(np.arange(200) < count) for count in (120, 100, 150))
+    gains = phase_gains(LABELS, [("a", first), ("b", worse), ("c", last)], kept=[True, False, True])
+    assert gains["gain"].tolist()[1:] == pytest.approx([-0.1, 0.15])
+    assert gains["kept"].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("right", "sure", "kept"),
+    [
+        (180, 0.6, True),  # More right, far beyond noise.
+        (161, 0.6, False),  # One image of 200 more is noise.
+        (160, 0.7, True),  # As many right, with better probabilities for most images.
+        (140, 0.7, False),  # Fewer right.
+    ],
+)
+def test_what_is_worth_keeping(right: int, sure: float, kept: bool) -> None:
+    gain = measure_gain(LABELS, right_on(np.arange(200) < 160, 0.6), right_on(np.arange(200) < right, sure))
+    assert worth_keeping(gain) == kept

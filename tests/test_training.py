@@ -9,7 +9,7 @@ import tlkit
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
 from tlkit.graph import layers_after
-from tlkit.strategies import Phase
+from tlkit.phases import Phase
 from tlkit.training import fine_tune
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -159,6 +159,20 @@ def test_bad_labels_are_told(digits: tuple[Arrays, Arrays], labels: np.ndarray, 
     (x, _), validation = digits
     with pytest.raises(InputError, match=told):
         fine_tune(small_net(), (x, labels), validation_data=validation)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ((np.zeros((3, 32, 32, 3)), np.zeros(2)), "3 images, 2 labels"),
+        ((np.zeros((3, 32, 32, 3)), np.zeros(3), np.ones(3)), "Weights by image are not supported"),
+        ((np.zeros((3, 32, 32, 3)), np.array([0, 0.5, 1])), "numbers such as 0.5"),
+        ((np.zeros((0, 32, 32, 3)), np.zeros(0)), "at least one"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told(digits: tuple[Arrays, Arrays], data: tuple, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        fine_tune(small_net(), data, validation_data=digits[1])
 
 
 def test_unknown_strategy_is_told_with_the_nearest(digits: tuple[Arrays, Arrays]) -> None:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from tlkit.classifier import build_classifier
     from tlkit.evaluation import evaluate_probabilities
     from tlkit.export import export_run
+    from tlkit.phases import Phase, describe
     from tlkit.prediction import load_imagenet, load_run, predict
-    from tlkit.strategies import Phase
-    from tlkit.training import evaluate, fine_tune
+    from tlkit.strategies import phases_for
+    from tlkit.training import Recipe, evaluate, find_learning_rate, fine_tune
 
 _HOMES = {
     "Backbone": "tlkit.backbones.registry",
@@ -34,24 +35,32 @@ _HOMES = {
     "load_imagenet": "tlkit.prediction",
     "load_run": "tlkit.prediction",
     "predict": "tlkit.prediction",
-    "Phase": "tlkit.strategies",
+    "Phase": "tlkit.phases",
+    "Recipe": "tlkit.training",
+    "describe": "tlkit.phases",
+    "find_learning_rate": "tlkit.training",
+    "phases_for": "tlkit.strategies",
 }
 
 __all__ = [
     "Backbone",
     "InputError",
     "Phase",
+    "Recipe",
     "__version__",
     "build_classifier",
     "data",
+    "describe",
     "evaluate",
     "evaluate_probabilities",
     "export_run",
+    "find_learning_rate",
     "fine_tune",
     "get_backbone",
     "list_backbones",
     "load_imagenet",
     "load_run",
+    "phases_for",
     "predict",
     "register_backbone",
 ]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from typing import Any
 
 import keras
 
 from tlkit.console import OnProgress
 from tlkit.errors import InputError
+from tlkit.optimizers import averages, replan
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the epoch with the lowest validation loss and puts them back when training ends.
+    """Keeps the weights of the epoch with the lowest validation log-loss and puts them back when training ends.
 
     The weights that training starts from count as a candidate: training can then not make the model worse.
 
     Args:
-        initial_loss: Validation loss before the first epoch, in nats.
-        patience: Epochs without a better validation loss before training ends; None never ends it early.
+        initial_loss: Validation log-loss before the first epoch, in nats.
+        patience: Epochs without a better one before training ends; None never ends it early.
     """
 
     def __init__(self, initial_loss: float, patience: int | None = None) -> None:
@@ -32,7 +35,7 @@ class BestWeights(keras.callbacks.Callback):
         self.best_weights = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = (logs or {})["val_loss"]
+        loss = (logs or {})["val_log_loss"]
         if loss < self.best_loss:
             self.best_loss, self.best_epoch, self._waited = loss, epoch, 0
             self.best_weights = self.model.get_weights()
@@ -42,11 +45,24 @@ class BestWeights(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.restore()
-
-    def restore(self) -> None:
-        """Puts the best weights back."""
         self.model.set_weights(self.best_weights)
+
+
+class AverageWeights(keras.callbacks.Callback):
+    """Validates with the moving average of the weights, and goes on training with the weights themselves.
+
+    Stands after `BestWeights` in the list of callbacks, which then keeps averages too.
+    """
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        pairs = averages(self.model.optimizer)
+        self._own = [keras.ops.convert_to_numpy(variable) for variable, _ in pairs]
+        for variable, average in pairs:
+            variable.assign(average)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for (variable, _), own in zip(averages(self.model.optimizer), self._own, strict=True):
+            variable.assign(own)
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -66,11 +82,17 @@ class FiniteLoss(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
+        self._check((logs or {}).get("loss", 0.0), f"in phase {self.phase!r}, epoch {self.epoch + 1}, step {batch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        place = f"on the validation images after epoch {epoch + 1} of phase {self.phase!r}"
+        self._check((logs or {}).get("val_log_loss", 0.0), place)
+
+    def _check(self, loss: float, place: str) -> None:
         if not math.isfinite(loss):
             raise InputError(
-                f"Expected a finite loss. Received: {loss} in phase {self.phase!r}, epoch {self.epoch + 1}, step "
-                f"{batch + 1}, at a peak learning rate of {self.learning_rate:g}. Use a lower --learning-rate."
+                f"Expected a finite loss. Received: {loss} {place}, at a peak learning rate of "
+                f"{self.learning_rate:g}. Use a lower --learning-rate."
             )
 
 
@@ -95,3 +117,73 @@ class RateLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
             logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+class TimeBudget(keras.callbacks.Callback):
+    """Ends training at a deadline, in the middle of an epoch if need be, and has the schedule end there too.
+
+    After the first steps, and after each epoch, it is planned from the steps' median time how many updates fit.
+
+    Args:
+        deadline: As `time.monotonic()` tells time; the last validation and one more pass over it end before.
+        validation_seconds: What a pass over the validation images took.
+        updates_per_epoch: Updates of the weights in an epoch.
+        warmup: Share of the updates in which the rate rises.
+        whole_epoch: Whether to give up at once where not even one epoch fits.
+    """
+
+    def __init__(
+        self, deadline: float, validation_seconds: float, updates_per_epoch: int, warmup: float, whole_epoch: bool
+    ) -> None:
+        super().__init__()
+        self.deadline, self.validation_seconds, self.warmup = deadline, validation_seconds, warmup
+        self.updates_per_epoch, self.whole_epoch = updates_per_epoch, whole_epoch
+        self.epoch_seconds: float | None = None
+        self.gave_up = False
+        self._steps: list[float] = []
+        self._epoch, self._last, self._testing = 0, 0.0, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch, self._last = epoch, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        now = time.monotonic()
+        if self._epoch or batch:  # The very first step includes the compilation.
+            self._steps = [*self._steps[-RECENT_STEPS:], now - self._last]
+        self._last = now
+        if not self._epoch and batch == PLAN_AFTER:
+            self._plan((batch + 1) / self.params["steps"], self.warmup)
+        out_of_time = now + self._step() + 2 * self.validation_seconds > self.deadline
+        if out_of_time and self.whole_epoch and not self._epoch and batch + 1 < self.params["steps"]:
+            self.epoch_seconds, self.gave_up = self._estimated_epoch(), True
+        if out_of_time or self.gave_up:
+            self.model.stop_training = True
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._testing = time.monotonic()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.validation_seconds = time.monotonic() - self._testing
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._plan(epoch + 1, None)
+
+    def _step(self) -> float:
+        return statistics.median(self._steps) if self._steps else 0.0
+
+    def _estimated_epoch(self) -> float:
+        return self._step() * self.params["steps"] + self.validation_seconds
+
+    def _plan(self, epochs_done: float, warmup: float | None) -> None:
+        """Sets the schedule's length to the epochs that fit."""
+        self.epoch_seconds = self._estimated_epoch()
+        left = max(self.deadline - time.monotonic() - self.validation_seconds, 0.0)
+        epochs = min(self.params["epochs"], epochs_done + left / self.epoch_seconds)
+        self.gave_up = self.gave_up or (self.whole_epoch and epochs < 1)
+        # Under JAX the optimizer's state is out of reach within an epoch, until it is put back.
+        getattr(self.model, "jax_state_sync", lambda: None)()
+        replan(self.model.optimizer, max(int(epochs * self.updates_per_epoch), 1), warmup)
+
+
+RECENT_STEPS = 50
+PLAN_AFTER = 4  # Number of the batch after which the first plan is made: five steps show how long one takes.

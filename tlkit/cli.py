@@ -63,6 +63,9 @@ def run_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter(option: Option, kind: Any) -> Parameter:
+    if option.type is bool:
+        switch = typer.Option(f"{option.flag}/--no-{option.flag[2:]}", help=option.rule.help, show_default=False)
+        return Parameter(option.name, kind, default=None, annotation=Annotated[bool | None, switch])
     metavar = {int: "INTEGER", float: "NUMBER", str: "TEXT"}[option.type]
     default = "" if option.default in (None, "") else f" [default: {option.default}]"
     declared = typer.Option(option.flag, help=option.rule.help + default, metavar=metavar, show_default=False)
@@ -79,13 +82,20 @@ def finetune(config: Path | None, given: dict[str, Any]) -> None:
     run_finetune(load_config(config, given, CHECKS))
 
 
-DEMO = {"data": "builtin:digits", "backbone": "efficientnet_lite0", "image_size": "96", "output": "runs/demo"}
+# The strategy is named for the demo to take seconds and to give the same figures everywhere: auto takes minutes.
+DEMO = {
+    "data": "builtin:digits",
+    "backbone": "efficientnet_lite0",
+    "image_size": "96",
+    "strategy": "frozen",
+    "output": "runs/demo",
+}
 
 
 @app.command()
 @run_options
 def demo(config: Path | None, given: dict[str, Any]) -> None:
-    """Run finetune on data and weights that came with the installation; any option can be changed."""
+    """Run finetune on data and weights that came with the installation, strategy frozen; any option can be changed."""
     from tlkit.workflow import CHECKS
     from tlkit.workflow import finetune as run_finetune
 

@@ -12,9 +12,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+from tlkit.durations import parse_duration
 from tlkit.errors import InputError, unknown_name
 
-STRATEGIES = ("frozen", "partial", "gradual", "full", "scratch")
+AUTO = "auto"  # Stands for "choose by measuring" wherever an option takes it.
+STRATEGIES = (AUTO, "frozen", "partial", "gradual", "full", "scratch")
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "lion")
+PRECISIONS = ("float32", "bfloat16", "float16", AUTO)
+SWITCHES = ("on", "off", AUTO)
 GEOMETRIES = ("crop", "pad", "squash")
 POOLINGS = ("avg", "max", "both")
 PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
@@ -22,18 +27,32 @@ PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must satisfy, and the sentence that explains it to a person."""
+    """What a value must satisfy, and the sentence that explains it to a person.
+
+    Attributes:
+        help: The sentence.
+        choices: All values there are, for text.
+        words: Words that stand in for a number.
+        minimum: Smallest number.
+        below: Numbers must be below this.
+        above: Numbers must be above this.
+        check: Raises InputError where a text is wrong.
+    """
 
     help: str
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     minimum: float = -math.inf
     below: float = math.inf
     above: float = -math.inf
+    check: Callable[[Any], object] | None = None
 
     def problem(self, name: str, value: Any) -> str | None:
         """Returns what is wrong with `value`, or None."""
         if self.choices and value not in self.choices:
             return str(unknown_name(name, str(value), self.choices))
+        if self.check is not None:
+            return next(iter(_told_by(self.check, value)), None)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._range_problem(name, value)
         return None
@@ -88,12 +107,32 @@ class TrainingConfig:
     """How the network is trained."""
 
     strategy: str = option(
-        "frozen", "How much of the network is trained: frozen, partial, gradual, full or scratch.", choices=STRATEGIES
+        AUTO, "How much of the network trains: auto, frozen, partial, gradual, full or scratch.", choices=STRATEGIES
     )
-    train_from: str | None = option(None, "First stage that partial and gradual train [default: the last resolution].")
+    train_from: str | None = option(
+        None, "First stage that auto, partial and gradual train [default: the last resolution]."
+    )
     epochs: int | None = option(None, "Epochs at most of each phase [default: the strategy's own].", minimum=0)
-    batch_size: int = option(32, "Images in a step.", minimum=1)
-    learning_rate: float | None = option(None, "Peak learning rate [default: the strategy's own].", above=0)
+    time_budget: str | None = option(
+        None, "Time for training, such as 90s or 10m [default: 10m for auto, else none].", check=parse_duration
+    )
+    batch_size: int | str = option(32, "Images in a step, or auto: as many as memory allows.", minimum=1, words=(AUTO,))
+    accumulate: int = option(1, "Steps whose gradients make one update.", minimum=1)
+    learning_rate: float | str | None = option(
+        None, "Peak learning rate, or auto: a range test [default: the strategy's own].", above=0, words=(AUTO,)
+    )
+    optimizer: str | None = option(None, f"One of {', '.join(OPTIMIZERS)} [default: adamw].", choices=OPTIMIZERS)
+    layer_decay: float | None = option(
+        None, "Rate of a stage over that of the next [default: the strategy's own].", above=0, below=1.0000001
+    )
+    weight_decay: float | None = option(None, "Decay of kernels [default: the strategy's own].", minimum=0)
+    clip_norm: float = option(1.0, "Largest norm of all gradients together.", above=0)
+    label_smoothing: float = option(0.0, "Share of the truth spread over all classes.", minimum=0, below=1)
+    balance: bool = option(False, "Give every class the same weight, however few its images.")
+    ema: float | None = option(None, "Momentum of averaged weights, such as 0.99 [default: none].", above=0, below=1)
+    precision: str = option("float32", "Of training: float32, bfloat16, float16 or auto.", choices=PRECISIONS)
+    jit: str = option(AUTO, "XLA compilation: on, off, or auto: what is faster.", choices=SWITCHES)
+    deterministic: bool = option(False, "Same bits in every run on this machine; slower on a GPU.")
     seed: int = option(0, "Seed of the split, the shuffling and the initial weights.", minimum=0, below=2**31)
 
 
@@ -161,7 +200,7 @@ def options() -> tuple[Option, ...]:
 
 
 def _plain_type(hint: Any) -> type:
-    """Returns `int` for both `int` and `int | None`."""
+    """Returns `int` for `int`, `int | None` and `int | str`, where words stand in for the number."""
     if isinstance(hint, UnionType):
         return next(kind for kind in typing.get_args(hint) if kind is not type(None))
     return hint
@@ -264,19 +303,28 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 def _convert(option: Option, value: Any) -> tuple[Any, str | None]:
     """Returns the typed value, or what is wrong with it."""
-    words = {int: "a whole number", float: "a number", str: "text"}
-    if isinstance(value, str) and option.type is not str:
+    if option.rule.words and value in option.rule.words:
+        return value, None
+    if isinstance(value, str) and option.type is bool:
+        value = {"true": True, "false": False}.get(value.lower(), value)
+    elif isinstance(value, str) and option.type is not str:
         try:
             value = option.type(value)
         except ValueError:
-            return None, f"Expected {option.name} to be {words[option.type]}. Received: {value!r}."
+            return None, _wrong_type(option, value)
     if option.type is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not option.type:
-        return None, f"Expected {option.name} to be {words[option.type]}. Received: {value!r}."
+        return None, _wrong_type(option, value)
     if isinstance(value, str) and not value.strip():
         return None, f"Expected {option.name} not to be empty. Received: {value!r}."
     return value, option.rule.problem(option.name, value)
+
+
+def _wrong_type(option: Option, value: Any) -> str:
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    expected = " or ".join([words[option.type], *option.rule.words])
+    return f"Expected {option.name} to be {expected}. Received: {value!r}."
 
 
 def _joint_problems(config: Config) -> list[str]:

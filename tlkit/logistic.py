@@ -60,6 +60,7 @@ def fit(
     penalty: float,
     start: np.ndarray,
     *,
+    importance: np.ndarray | None = None,
     tolerance: float = GRADIENT_TOLERANCE,
 ) -> np.ndarray:
     """Minimises `mean(-log p(label | scores)) + penalty / 2 * ||W||^2`; the bias is not penalised.
@@ -70,6 +71,7 @@ def fit(
         num_classes: Number of classes.
         penalty: Greater than 0.
         start: Where to start, float64 (components + 1, num_classes); the last row is the bias.
+        importance: Weight of each image in the mean, (images,), 1 on average; all 1 when None.
         tolerance: Largest component of the gradient, in scaled coordinates, at which to end.
 
     Returns:
@@ -80,6 +82,7 @@ def fit(
     scale = 1 / np.sqrt(curvature)[:, None]
     scores = rotated.scores * scale.T
     targets = np.eye(num_classes)[labels]
+    shares = (np.ones(len(labels)) if importance is None else importance) / len(labels)
     scaled_penalty = penalty * scale**2
     scaled_start = np.concatenate([start[:-1] / scale, start[-1:]])
 
@@ -89,9 +92,9 @@ def fit(
         logits -= logits.max(axis=1, keepdims=True)
         exponents = np.exp(logits)
         sums = exponents.sum(axis=1, keepdims=True)
-        loss = np.mean(np.log(sums[:, 0]) - (logits * targets).sum(axis=1))
+        loss = shares @ (np.log(sums[:, 0]) - (logits * targets).sum(axis=1))
         loss += np.sum(scaled_penalty * weights[:-1] ** 2) / 2
-        errors = (exponents / sums - targets) / len(labels)
+        errors = (exponents / sums - targets) * shares[:, None]
         gradient = np.concatenate([scores.T @ errors + scaled_penalty * weights[:-1], errors.sum(axis=0)[None]])
         return float(loss), gradient.ravel()
 

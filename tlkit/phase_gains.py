@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,28 +15,83 @@ from tlkit.errors import InputError
 from tlkit.intervals import mean_replicates, number_groups, percentile_interval
 from tlkit.metrics import LOG_FLOOR
 
-COLUMNS = ("phase", "images", "accuracy", "log_loss", "gain", "low", "high")
+COLUMNS = ("phase", "images", "accuracy", "log_loss", "gain", "low", "high", "kept")
 DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a phase changed on the same validation images; intervals are 95 %, by paired bootstrap.
+
+    Attributes:
+        accuracy: Change in accuracy, -1 to 1.
+        accuracy_interval: Its interval (low, high).
+        log_loss: Fall of the log-loss in nats; above 0 where it got better.
+        log_loss_interval: Its interval (low, high).
+    """
+
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    log_loss: float
+    log_loss_interval: tuple[float, float]
+
+
+def measure_gain(
+    labels: ArrayLike,
+    before: NDArray,
+    after: NDArray,
+    *,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Gain:
+    """Compares two sets of probabilities for the same images.
+
+    Args:
+        labels: True classes, int (n,).
+        before: Probabilities (n, classes).
+        after: Probabilities (n, classes).
+        groups: Group of each image, `""` for none; the bootstrap then draws groups.
+        seed: Seed of the bootstrap.
+    """
+    labels = np.asarray(labels, np.int64)
+    changes = np.stack(
+        [_right(labels, after) - _right(labels, before), _losses(labels, before) - _losses(labels, after)]
+    )
+    replicates = mean_replicates(changes, number_groups(groups), seed)
+    accuracy, log_loss = (percentile_interval(row) or (np.nan, np.nan) for row in replicates)
+    means = changes.mean(axis=1)
+    return Gain(float(means[0]), accuracy, float(means[1]), log_loss)
+
+
+def worth_keeping(gain: Gain) -> bool:
+    """Tells whether a change is better beyond noise.
+
+    It is where accuracy rises with its whole 95 % interval, or where the log-loss, which tells more from few images,
+    falls with its whole interval while accuracy does not fall.
+    """
+    return gain.accuracy_interval[0] > 0 or (gain.log_loss_interval[0] > 0 and gain.accuracy >= 0)
 
 
 def phase_gains(
     labels: ArrayLike,
     phases: Sequence[tuple[str, NDArray]],
     *,
+    kept: Sequence[bool] | None = None,
     groups: Sequence[str] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Measures each phase against the one before, image by image.
+    """Measures each phase against the last one kept before it, image by image.
 
     Args:
         labels: True classes of the validation images, int (n,).
         phases: Name of each phase and what the model gave at its end: probabilities (n, classes), same images.
+        kept: Whether the model went on from each phase's end; all when None.
         groups: Group of each image, `""` for none; the bootstrap then draws groups.
         seed: Seed of the bootstrap.
 
     Returns:
         One row a phase: `phase`, `images`, `accuracy` and `log_loss` at its end, `gain` in accuracy over the phase
-        before with `low` and `high`, its 95 % interval by paired bootstrap; NaN for the first phase.
+        before with `low` and `high`, its 95 % interval by paired bootstrap, NaN for the first phase; and `kept`.
 
     Raises:
         InputError: Shapes disagree.
@@ -47,23 +103,25 @@ def phase_gains(
                 f"Expected probabilities of shape ({len(labels)}, classes) for phase {name!r}. "
                 f"Received: {probabilities.shape}."
             )
-    units = number_groups(groups)
     rows: list[tuple] = []
-    before: NDArray[np.float64] | None = None
-    for name, probabilities in phases:
-        right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-        loss = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], LOG_FLOOR))
-        change = (np.nan, np.nan, np.nan) if before is None else _change(right - before, units, seed)
-        rows.append(
-            (name, len(labels), *(round(float(value), DIGITS) for value in (right.mean(), loss.mean(), *change)))
-        )
-        before = right
+    before: NDArray | None = None
+    for (name, probabilities), stays in zip(phases, kept or [True] * len(phases), strict=True):
+        change = (np.nan, np.nan, np.nan)
+        if before is not None:
+            gain = measure_gain(labels, before, probabilities, groups=groups, seed=seed)
+            change = (gain.accuracy, *gain.accuracy_interval)
+        figures = (_right(labels, probabilities).mean(), _losses(labels, probabilities).mean(), *change)
+        rows.append((name, len(labels), *(round(float(value), DIGITS) for value in figures), stays))
+        before = probabilities if stays else before
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _change(gains: NDArray[np.float64], units: NDArray[np.int64] | None, seed: int) -> tuple[float, float, float]:
-    interval = percentile_interval(mean_replicates(gains[None], units, seed)[0])
-    return (float(gains.mean()), *(interval or (np.nan, np.nan)))
+def _right(labels: NDArray[np.int64], probabilities: NDArray) -> NDArray[np.float64]:
+    return (probabilities.argmax(axis=1) == labels).astype(np.float64)
+
+
+def _losses(labels: NDArray[np.int64], probabilities: NDArray) -> NDArray[np.float64]:
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels].astype(np.float64), LOG_FLOOR))
 
 
 def write_phase_gains(folder: Path, gains: pd.DataFrame) -> None:

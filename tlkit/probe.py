@@ -52,6 +52,7 @@ def fit_probe(
     validation_labels: np.ndarray,
     *,
     num_classes: int,
+    balance: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Probe:
     """Fits a multinomial logistic regression on a path of L2 penalties and keeps the best on validation.
@@ -66,6 +67,7 @@ def fit_probe(
         validation_features: float of shape (validation images, features).
         validation_labels: int of shape (validation images,).
         num_classes: Number of classes; those without a training image are given low probabilities.
+        balance: Whether every class weighs the same, in the fit and in the validation loss.
         on_progress: Called with (penalties tried, penalties at most).
 
     Returns:
@@ -78,13 +80,15 @@ def fit_probe(
     mean, scale = _standardisation(features)
     rotated = rotate((features - mean) / scale)
     validation = ((validation_features - mean) / scale) @ rotated.basis
+    importance = tuple(_importance(part) if balance else None for part in (labels, validation_labels))
     weights = np.zeros((len(rotated.variances) + 1, num_classes))
     best = weights
     path: list[PathPoint] = []
     for penalty in PENALTIES:
-        weights = fit(rotated, labels, num_classes, penalty, weights)
-        train_score = _score(rotated.scores, weights, labels)
-        path.append(PathPoint(penalty, *train_score, *_score(validation, weights, validation_labels)))
+        weights = fit(rotated, labels, num_classes, penalty, weights, importance=importance[0])
+        train_score = _score(rotated.scores, weights, labels, importance[0])
+        validation_score = _score(validation, weights, validation_labels, importance[1])
+        path.append(PathPoint(penalty, *train_score, *validation_score))
         if on_progress:
             on_progress(len(path), len(PENALTIES))
         chosen = int(np.argmin([point.val_loss for point in path]))
@@ -112,8 +116,17 @@ def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(scale > 1e-8 * (1 + np.abs(mean)), scale, 1.0)
 
 
-def _score(scores: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Returns mean negative log-likelihood and accuracy."""
+def _importance(labels: np.ndarray) -> np.ndarray:
+    """Returns weights of images, 1 on average, that give every class the same sum."""
+    present, counts = np.unique(labels, return_counts=True)
+    return (len(labels) / (len(present) * counts))[np.searchsorted(present, labels)]
+
+
+def _score(
+    scores: np.ndarray, weights: np.ndarray, labels: np.ndarray, importance: np.ndarray | None
+) -> tuple[float, float]:
+    """Returns mean negative log-likelihood, weighted by importance, and plain accuracy."""
     logits = scores @ weights[:-1] + weights[-1]
     picked = logits[np.arange(len(labels)), labels]
-    return float(np.mean(logsumexp(logits, axis=1) - picked)), float(np.mean(logits.argmax(axis=1) == labels))
+    losses = logsumexp(logits, axis=1) - picked
+    return float(np.average(losses, weights=importance)), float(np.mean(logits.argmax(axis=1) == labels))

@@ -3,119 +3,144 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from tlkit.backbones.custom import derive_stages
 from tlkit.backbones.registry import Stage, list_backbones
-from tlkit.config import STRATEGIES
+from tlkit.config import AUTO, STRATEGIES
 from tlkit.errors import InputError, unknown_name
 from tlkit.graph import feature_layer, layers_after
-
-HEAD, INPUT = "head", "input"
-BATCH_NORM = ("frozen", "trained")
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stretch of training with one set of trainable layers.
-
-    Attributes:
-        name: Shown in the history and the report.
-        train_from: The first stage that trains, with all after it; `"head"`: only what follows the features;
-            `"input"`: everything.
-        epochs: Epochs of gradient training at most; 0 leaves the head as the convex fit made it.
-        learning_rate: Peak learning rate, of the head and the last stage.
-        layer_decay: The rate of each stage as a share of that of the stage after it, above 0 up to 1.
-        weight_decay: Decoupled weight decay of kernels; biases and normalisation are spared.
-        warmup: Share of the steps in which the rate rises, 0 to 1; it then falls along a cosine.
-        patience: Epochs without a better validation loss before the phase ends; None never ends it early.
-        optimizer: Name of an optimizer; see `tlkit.optimizers.OPTIMIZERS`.
-        batch_norm: `"frozen"`: statistics, scale and shift of BatchNormalization stay; `"trained"`: they learn.
-        convex_head: Whether the head is first set by a regularised logistic regression on the features.
-    """
-
-    name: str
-    train_from: str = HEAD
-    epochs: int = 0
-    learning_rate: float = 1e-3
-    layer_decay: float = 1.0
-    weight_decay: float = 0.0
-    warmup: float = 0.1
-    patience: int | None = None
-    optimizer: str = "adamw"
-    batch_norm: str = "frozen"
-    convex_head: bool = False
-
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise InputError(f"Expected learning_rate greater than 0. Received: {self.learning_rate:g}.")
-        if not 0 < self.layer_decay <= 1:
-            raise InputError(f"Expected layer_decay above 0 up to 1. Received: {self.layer_decay:g}.")
-        if self.epochs < 0:
-            raise InputError(f"Expected epochs of at least 0. Received: {self.epochs}.")
-        if self.batch_norm not in BATCH_NORM:
-            raise unknown_name("batch_norm", self.batch_norm, BATCH_NORM)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields, JSON-able."""
-        return asdict(self)
-
+from tlkit.phases import HEAD, INPUT, Phase
 
 CONVEX_HEAD = Phase("head", HEAD, convex_head=True)
 BODY = Phase("body", epochs=10, learning_rate=1e-3, layer_decay=0.7, weight_decay=0.05, patience=5)
 
 
 def get_strategy(
-    name: str,
-    stages: Sequence[Stage] = (),
-    *,
-    last_stages: str | None = None,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
+    name: str, stages: Sequence[Stage] = (), *, last_stages: str | None = None, **changes: Any
 ) -> tuple[Phase, ...]:
     """Returns the phases of a named strategy.
 
     Args:
         name: `frozen`: the head alone. `partial`: the head, then the last stages. `gradual`: the head, then stage
-            after stage from the top down. `full`: the head, then everything. `scratch`: everything at once, from
-            random weights, BatchNormalization included.
+            after stage from the top down. `full`: the head, then everything. `auto`: the head, then the last stages,
+            then everything, each kept only where validation shows that it gained something. `scratch`: everything at
+            once, from random weights, BatchNormalization included.
         stages: Of the network, in order from the input; `stages_of(model)`.
-        last_stages: Name of the first stage that `partial` trains, and where `gradual` ends; by default the first of
-            the stages that work at the last resolution, as `stages_at_last_resolution` finds it.
-        epochs: Epochs of each phase with gradient training, instead of the strategy's own number.
-        learning_rate: Peak rate of each such phase, instead of the strategy's own.
+        last_stages: Name of the first stage that `partial` and `auto` train, and where `gradual` ends; the last stage
+            when None.
+        **changes: Fields of each phase with gradient training, such as `epochs=5` or `learning_rate=1e-4`, instead of
+            the strategy's own; None leaves those.
 
     Raises:
-        InputError: A name is unknown.
+        InputError: A name is unknown, or a value out of range.
     """
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, STRATEGIES)
     if last_stages is not None and last_stages not in (names := [stage.name for stage in stages]):
         raise unknown_name("stage", last_stages, names)
     phases = _phases(name, [stage.name for stage in stages], last_stages)
-    given: dict[str, Any] = {
-        key: value for key, value in (("epochs", epochs), ("learning_rate", learning_rate)) if value is not None
-    }
+    given = {key: value for key, value in changes.items() if value is not None}
+    for key in given:
+        if key not in (known := CONVEX_HEAD.to_dict()):
+            raise unknown_name("field of a phase", key, known)
     if name == "frozen":
         return (replace(phases[0], **given),)
-    return tuple(replace(phase, **given) if phase.epochs else phase for phase in phases)
+    changed = tuple(replace(phase, **given) if phase.epochs else phase for phase in phases)
+    return tuple(phase for phase in changed if phase.epochs or phase.convex_head)
 
 
 def _phases(name: str, stages: list[str], last_stages: str | None) -> tuple[Phase, ...]:
+    everything = replace(BODY, train_from=INPUT)
     if name == "frozen":
         return (CONVEX_HEAD,)
     if name == "scratch":
         return (Phase("scratch", INPUT, 30, 3e-3, weight_decay=0.05, patience=10, batch_norm="trained"),)
     if name == "full":
-        return (CONVEX_HEAD, replace(BODY, train_from=INPUT))
+        return (CONVEX_HEAD, everything)
+    if name == AUTO and len(stages) < 2:  # A single stage is everything.
+        return (CONVEX_HEAD, replace(everything, name="everything", only_if_better=True))
     first = last_stages or stages[-1]
     if name == "partial":
         return (CONVEX_HEAD, replace(BODY, train_from=first))
+    if name == AUTO:
+        tried = replace(BODY, name=f"from {first}", train_from=first, only_if_better=True)
+        return (CONVEX_HEAD, tried, replace(tried, name="everything", train_from=INPUT))
     unfrozen = [stage for stage in reversed(stages) if stages.index(stage) >= stages.index(first)]
     return (CONVEX_HEAD, *(replace(BODY, name=f"from {stage}", train_from=stage, epochs=5) for stage in unfrozen))
+
+
+def phases_for(model: keras.Model, name: str, *, train_from: str | None = None, **changes: Any) -> tuple[Phase, ...]:
+    """Returns the phases of a named strategy for a classifier.
+
+    Args:
+        model: The classifier.
+        name: As `get_strategy` takes it.
+        train_from: First stage that `auto`, `partial` and `gradual` train; by default the first of the stages that
+            work at the last resolution.
+        **changes: As `get_strategy` takes them.
+
+    Raises:
+        InputError: A name is unknown, or the model has no stages where the strategy needs them.
+    """
+    stages = stages_of(model)
+    if train_from is None and name in (AUTO, "partial", "gradual") and len(stages) > 1:
+        train_from = stages_at_last_resolution(model, stages)
+    if name in ("partial", "gradual") and len(stages) < 2:
+        raise InputError(
+            f"Expected a model of two stages at least for strategy {name!r}. Received: {model.name}, with "
+            f"{len(stages)}. Use --strategy full."
+        )
+    return get_strategy(name, stages, last_stages=train_from, **changes)
+
+
+def check_phases(model: keras.Model, phases: Sequence[Phase], stages: Sequence[Stage]) -> None:
+    """Makes sure, before anything is trained, that every phase can run and does what its author may think.
+
+    Raises:
+        InputError: There is no phase; one names a stage that does not exist; one does nothing; one trains nothing; or
+            one trains everything without saying so.
+    """
+    if not phases:
+        raise InputError("Expected at least one phase. Received: none.")
+    for phase in phases:
+        if not phase.epochs and not phase.convex_head:
+            raise InputError(
+                f"Expected phase {phase.name!r} to have epochs or convex_head=True. Received: neither, so it would do "
+                "nothing."
+            )
+        cut_of(model, phase, stages)
+        if stages and phase.train_from == stages[0].name:
+            raise InputError(
+                f"Expected a stage after the first to train from. Received: {phase.train_from!r}, which would train "
+                f"everything. To train everything, say so: strategy='full', or train_from={INPUT!r} in a phase."
+            )
+        if not any(_trains(layer, phase, head) for layer, head in _trained_layers(model, phase, stages)):
+            raise InputError(
+                f"Expected phase {phase.name!r} to train something. Received: train_from={phase.train_from!r}, from "
+                "where on no layer has weights that train."
+            )
+
+
+def _trained_layers(model: keras.Model, phase: Phase, stages: Sequence[Stage]) -> list[tuple[keras.Layer, bool]]:
+    """Returns the layers that a phase trains, each with whether it belongs to the head."""
+    cut = cut_of(model, phase, stages)
+    head = {id(layer) for layer in layers_after(model, feature_layer(model))}
+    layers = model.layers if cut is None else layers_after(model, cut)
+    return [(layer, id(layer) in head) for layer in layers]
+
+
+def _trains(layer: keras.Layer, phase: Phase, in_head: bool) -> bool:
+    """Tells whether any weight of a layer would train."""
+    frozen_norm = phase.batch_norm == "frozen" and not in_head
+    return any(
+        bool(part._trainable_variables)
+        for part in layer._flatten_layers()
+        if not (frozen_norm and isinstance(part, keras.layers.BatchNormalization))
+    )
 
 
 def stages_of(model: keras.Model) -> tuple[Stage, ...]:
@@ -163,14 +188,11 @@ def apply_phase(model: keras.Model, phase: Phase, stages: Sequence[Stage] = ()) 
     must be frozen themselves, for Keras up to 3.15 moves their statistics in `fit` otherwise, whatever
     `training=False` says where the model was built. Those of the head are the head's own and train with it.
     """
-    cut = cut_of(model, phase, stages)
-    trained = model.layers if cut is None else layers_after(model, cut)
-    head = {id(layer) for layer in layers_after(model, feature_layer(model))}
     model.trainable = True
-    wanted = {id(layer) for layer in trained}
+    wanted = {id(layer): head for layer, head in _trained_layers(model, phase, stages)}
     for layer in model.layers:
         layer.trainable = id(layer) in wanted
-        if phase.batch_norm == "frozen" and id(layer) not in head:
+        if phase.batch_norm == "frozen" and not wanted.get(id(layer), False):
             for inner in layer._flatten_layers():
                 if isinstance(inner, keras.layers.BatchNormalization):
                     inner.trainable = False

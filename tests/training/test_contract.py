@@ -1,0 +1,95 @@
+"""What every backbone and every phase keeps: exactly the declared weights move, and every phase can be saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import tlkit
+from tlkit.backbones.registry import list_backbones
+from tlkit.features import predict_in_order
+from tlkit.phases import Phase
+from tlkit.strategies import apply_phase, stages_of
+from tlkit.training import fine_tune
+
+Arrays = tuple[np.ndarray, np.ndarray]
+FAST = ("mobilenetv2",)
+
+
+def smallest_members() -> list[object]:
+    """The smallest backbone of each family; those that take long are marked."""
+    families = {}
+    for backbone in sorted(list_backbones(), key=lambda backbone: -backbone.parameters):
+        families[backbone.family] = backbone.name
+    return [
+        pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in sorted(set(families.values()))
+    ]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Arrays:
+    """Forty digits."""
+    x, y = load_digits(return_X_y=True)
+    return x[:40].reshape(-1, 8, 8), y[:40]
+
+
+def pictures(digits: Arrays, size: int) -> Arrays:
+    enlarged = digits[0].repeat(-(-size // 8), axis=1).repeat(-(-size // 8), axis=2)[:, :size, :size]
+    return (enlarged[..., None] * 15.9).repeat(3, axis=3).astype("uint8"), digits[1]
+
+
+def classifier(name: str) -> keras.Model:
+    """Random weights, and statistics of BatchNormalization that are not the initial ones."""
+    keras.utils.set_random_seed(1)
+    facts = tlkit.get_backbone(name)
+    model = tlkit.build_classifier(name, 10, image_size=facts.min_image_size, weights="none")
+    generator = np.random.default_rng(1)
+    for weight in model.weights:
+        if "moving_" in weight.path:
+            weight.assign(weight + generator.uniform(0.0, 0.1, weight.shape))
+    return model
+
+
+def phases(model: keras.Model) -> list[Phase]:
+    """One of each kind; a single update at a moderate rate, so that any network gets better on what it learns."""
+    stages = stages_of(model)
+    rate = {"epochs": 2, "learning_rate": 1e-3, "patience": None}
+    return [
+        Phase("head", "head", **rate),
+        Phase("last", stages[-1].name, **rate),
+        Phase("all", "input", layer_decay=0.5, weight_decay=0.1, **rate),
+        Phase("all with statistics", "input", batch_norm="trained", **rate),
+    ]
+
+
+@pytest.mark.parametrize("name", smallest_members())
+def test_exactly_what_each_phase_declares_moves(digits: Arrays, name: str, tmp_path: Path) -> None:
+    model = classifier(name)
+    data = pictures(digits, model.input_shape[1])
+    assert tlkit.evaluate(model, data)["log_loss"] == pytest.approx(np.log(10), abs=1e-4)
+    # From here on gradients reach the body, which a head of zeros keeps from it.
+    head = model.get_layer("head")
+    head.set_weights([np.random.default_rng(0).normal(0, 0.01, weight.shape) for weight in head.weights])
+    for phase in phases(model):
+        apply_phase(model, phase, stages_of(model))
+        declared = {variable.path for variable in model.trainable_variables}
+        statistics = {weight.path for weight in model.weights if "moving_" in weight.path}
+        assert not declared & statistics
+        if phase.batch_norm == "trained":
+            declared |= statistics
+        before = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
+        fine_tune(model, data, validation_data=data, strategy=[phase])
+        moved = {
+            weight.path
+            for weight in model.weights
+            if not np.array_equal(keras.ops.convert_to_numpy(weight), before[weight.path])
+        }
+        assert moved <= declared, phase.name
+        assert moved, phase.name
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(predict_in_order(model, data)[0], predict_in_order(loaded, data)[0])

@@ -1,0 +1,24 @@
+"""Lengths of time as people type them: 90s, 10m, 1h30m."""
+
+from __future__ import annotations
+
+import re
+
+from tlkit.errors import InputError
+
+SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+PATTERN = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?")
+
+
+def parse_duration(text: str) -> float:
+    """Returns the seconds that a text such as `90s`, `10m`, `1h30m` or `2h` stands for.
+
+    Raises:
+        InputError: The text is no such duration, or is no time at all.
+    """
+    found = PATTERN.fullmatch(text.strip().lower().replace(" ", ""))
+    parts = {unit: float(number) for unit, number in (found.groupdict() if found else {}).items() if number}
+    seconds = sum(SECONDS[unit] * number for unit, number in parts.items())
+    if seconds <= 0:
+        raise InputError(f"Expected a time such as 90s, 10m or 1h30m. Received: {text!r}.")
+    return seconds

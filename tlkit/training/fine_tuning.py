@@ -1,0 +1,106 @@
+"""The loop over phases."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from tlkit import strategies
+from tlkit.graph import head_dense, require_functional
+from tlkit.phases import Phase
+from tlkit.training.datasets import check_arrays
+from tlkit.training.determinism import enable_determinism
+from tlkit.training.job import Job, Step, silent
+from tlkit.training.outcome import FineTuneHistory, PhaseOutcome
+from tlkit.training.phase_running import PARTS, run_phase
+from tlkit.training.recipe import Recipe
+
+
+def fine_tune(
+    model: keras.Model,
+    data: Any,
+    *,
+    validation_data: Any,
+    strategy: str | Sequence[Phase] = "frozen",
+    train_from: str | None = None,
+    epochs: int | None = None,
+    learning_rate: float | str | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+    step: Step = silent,
+    on_phase: Callable[[PhaseOutcome], None] | None = None,
+) -> FineTuneHistory:
+    """Fine-tunes a classifier in place, phase by phase.
+
+    What is frozen in a phase is computed once, in inference mode, and the rest of the network trains on its outputs.
+    That gives the very weights of training the whole with a truly frozen base: no BatchNorm statistic moves, no
+    dropout of the base is active. Each phase ends with the weights of its best epoch by validation log-loss, or with
+    those it began with where no epoch was better. A phase with `only_if_better` is undone where it gained nothing
+    beyond noise.
+
+    Args:
+        model: A functional model with one input, a global pooling (or Flatten) layer and a Dense head that gives
+            softmax probabilities or logits; `build_classifier` makes one, any other will do.
+        data: What `keras.Model.fit` takes as training data: a `PyDataset`, a `tf.data.Dataset`, or `(x, y)`, with
+            integer labels of shape (batch,) from 0 to classes - 1.
+        validation_data: The same for validation, in the same order in every pass: it chooses the penalty of the convex
+            head and the best epochs, and shows what each phase gained.
+        strategy: Name of a strategy (see `tlkit.strategies.get_strategy`), or phases of your own.
+        train_from: For a named strategy: first stage that `auto`, `partial` and `gradual` train.
+        epochs: For a named strategy: epochs of each phase instead of its own number.
+        learning_rate: For a named strategy: peak rate of each phase instead of its own, or `"auto"`.
+        recipe: Options that all phases share; `Recipe()` when None.
+        seed: Seed of shuffling, dropout and the bootstrap.
+        groups: Group of each validation image, `""` for none, for the intervals of the gains.
+        step: Shows the steps of the work; silent by default.
+        on_phase: Called with each phase's outcome as it ends.
+
+    Returns:
+        A Keras `History`, one entry per penalty tried and per epoch, with the columns of a run's history.csv, and in
+        `outcomes` what each phase gave on the validation images.
+
+    Raises:
+        InputError: The model cannot be split into base and head, a phase would train nothing, labels are out of range,
+            arrays hold NaN, a loss is not finite, or a name is unknown.
+    """
+    require_functional(model)
+    num_classes = head_dense(model).units
+    stages = strategies.stages_of(model)
+    if isinstance(strategy, str):
+        strategy = strategies.phases_for(
+            model, strategy, train_from=train_from, epochs=epochs, learning_rate=learning_rate
+        )
+    strategies.check_phases(model, strategy, stages)
+    for part, name in zip((data, validation_data), PARTS, strict=True):
+        check_arrays(part, num_classes, name)
+    recipe = recipe or Recipe()
+    if recipe.deterministic:
+        enable_determinism()
+    history = FineTuneHistory()
+    history.set_model(model)
+    history.on_train_begin()
+    deadline = math.inf if recipe.time_budget is None else time.monotonic() + recipe.time_budget
+    job = Job(model, stages, data, validation_data, recipe, seed, history, step=step, groups=groups, deadline=deadline)
+    _run(job, strategy, on_phase)
+    return history
+
+
+def _run(job: Job, phases: Sequence[Phase], on_phase: Callable[[PhaseOutcome], None] | None) -> None:
+    """Runs phases in turn; those with gradient training share the time evenly, and pass on what they leave."""
+    kept = phases[0]
+    for index, phase in enumerate(phases):
+        to_come = sum(bool(later.epochs) for later in phases[index:])
+        share = job.seconds_left() / max(to_come, 1)
+        outcome = run_phase(job, phase, time.monotonic() + share)
+        job.history.outcomes.append(outcome)
+        if outcome.kept:
+            kept = phase
+        else:
+            strategies.apply_phase(job.model, kept, job.stages)
+        if on_phase is not None:
+            on_phase(outcome)

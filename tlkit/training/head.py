@@ -1,0 +1,54 @@
+"""The convex head: fitted on features, written into the model's Dense layer, recorded in the history."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from tlkit.console import OnProgress
+from tlkit.errors import InputError
+from tlkit.graph import feature_layer, head_dense, layers_after
+from tlkit.probe import Probe, fit_probe
+
+SCORES = ("loss", "accuracy", "val_loss", "val_accuracy")
+Features = tuple[np.ndarray, np.ndarray]
+
+
+def set_convex_head(
+    model: keras.Model, train: Features, validation: Features, balance: bool, on_progress: OnProgress | None
+) -> Probe:
+    """Fits the convex head and writes it into the model's Dense layer.
+
+    Args:
+        model: The classifier.
+        train: Features (images, ...) and labels int (images,).
+        validation: The same for validation.
+        balance: Whether every class weighs the same.
+        on_progress: Called with (penalties tried, penalties at most).
+
+    Raises:
+        InputError: Between features and output stands more than one Dense layer.
+    """
+    head = head_dense(model)
+    train, validation = ((_flat(rows), labels) for rows, labels in (train, validation))
+    between = [layer.name for layer in layers_after(model, feature_layer(model)) if layer.weights and layer is not head]
+    if between or head.kernel.shape[0] != train[0].shape[1]:
+        raise InputError(
+            f"Expected one Dense layer between the features and the output, for the convex head. Received: also "
+            f"{', '.join(between)}. Use phases of your own instead: tlkit.Phase('head', epochs=20)."
+        )
+    probe = fit_probe(*train, *validation, num_classes=head.units, balance=balance, on_progress=on_progress)
+    head.set_weights([probe.kernel, probe.bias] if head.use_bias else [probe.kernel])
+    return probe
+
+
+def record_probe(history: keras.callbacks.History, probe: Probe) -> None:
+    """Adds a row for each penalty tried."""
+    for index, point in enumerate(probe.path):
+        row = {"phase": "probe", "epoch": index, "penalty": point.penalty, "learning_rate": None}
+        scores = {name: getattr(point, name) for name in SCORES}
+        history.on_epoch_end(len(history.epoch), row | scores | {"best": point.penalty == probe.penalty})
+
+
+def _flat(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows).reshape(len(rows), -1)

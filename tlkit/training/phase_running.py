@@ -1,0 +1,148 @@
+"""One phase: set what trains, compute once what does not, fit, judge on validation, and keep it or not."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from tlkit.activations import RowDataset, activations
+from tlkit.errors import InputError
+from tlkit.features import predict_in_order
+from tlkit.graph import split_model
+from tlkit.phase_gains import Gain, measure_gain, worth_keeping
+from tlkit.phases import Phase
+from tlkit.strategies import apply_phase, cut_of
+from tlkit.training.compiling import gives_probabilities
+from tlkit.training.datasets import Part, check_finite, checked_labels, prepare
+from tlkit.training.fitting import Fitted, fit_part
+from tlkit.training.head import record_probe, set_convex_head
+from tlkit.training.job import Job
+from tlkit.training.outcome import PhaseOutcome
+
+PARTS = ("training", "validation")
+
+
+@dataclass(frozen=True)
+class _Trained:
+    labels: np.ndarray
+    probabilities: np.ndarray
+    fitted: Fitted
+
+
+def run_phase(job: Job, phase: Phase, deadline: float) -> PhaseOutcome:
+    """Runs one phase to its end and returns what it brought.
+
+    Args:
+        job: What is trained.
+        phase: What trains.
+        deadline: When its gradient training must have ended, as `time.monotonic()` tells time.
+
+    Raises:
+        InputError: The data cannot be used, or the loss is not finite.
+    """
+    began = time.monotonic()
+    if phase.epochs and not phase.convex_head and time.monotonic() >= deadline:
+        return _not_tried(phase, began, ("No time was left for it.",))
+    if phase.only_if_better and not job.history.outcomes:
+        job.history.outcomes.append(_start(job))
+    before = job.model.get_weights() if phase.only_if_better else None
+    apply_phase(job.model, phase, job.stages)
+    trained = _train_whole(job, phase, deadline) if cut_of(job.model, phase, job.stages) is None else None
+    trained = trained or _train_after_cut(job, phase, deadline)
+    if before is not None and trained.fitted.gave_up is not None:
+        job.model.set_weights(before)
+        return _not_tried(phase, began, (*trained.fitted.notes, _too_long(trained.fitted.gave_up)))
+    gain = _gain(job, trained)
+    kept = not phase.only_if_better or (gain is not None and worth_keeping(gain))
+    if before is not None and not kept:
+        job.model.set_weights(before)
+    for row in trained.fitted.rows:
+        job.history.on_epoch_end(len(job.history.epoch), row | {"best": row["best"] and kept})
+    notes, seconds = trained.fitted.notes, time.monotonic() - began
+    return PhaseOutcome(phase, trained.labels, trained.probabilities, gain, kept, seconds, notes)
+
+
+def _not_tried(phase: Phase, began: float, notes: tuple[str, ...]) -> PhaseOutcome:
+    return PhaseOutcome(phase, np.zeros(0, np.int64), None, None, False, time.monotonic() - began, notes)
+
+
+def _too_long(epoch_seconds: float) -> str:
+    return f"An epoch of it takes about {epoch_seconds / 60:.1f} minutes: a longer --time-budget tries it."
+
+
+def _start(job: Job) -> PhaseOutcome:
+    """The model as it came, for a first phase to be held against."""
+    outputs, labels = predict_in_order(job.model, job.validation)
+    known = checked_labels(labels, job.num_classes, PARTS[1])
+    return PhaseOutcome(Phase("start"), known, _probabilities(job.model, outputs), None, True, 0.0)
+
+
+def _gain(job: Job, trained: _Trained) -> Gain | None:
+    """What the phase changed against the last one kept."""
+    before = next((outcome for outcome in reversed(job.history.outcomes) if outcome.kept), None)
+    if before is None or before.probabilities is None:
+        return None
+    if not np.array_equal(before.labels, trained.labels):
+        raise InputError(
+            "Expected validation data in the same order in every pass, so that phases can be compared image by image. "
+            "Received: other orders. Leave the shuffling of the validation data out."
+        )
+    return measure_gain(trained.labels, before.probabilities, trained.probabilities, groups=job.groups, seed=job.seed)
+
+
+def _train_whole(job: Job, phase: Phase, deadline: float) -> _Trained:
+    """Trains everything, on a twin over the same layers: so the model saves and loads without our optimizer."""
+    twin = keras.Model(job.model.inputs[0], job.model.outputs[0])
+    size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
+    train = prepare(job.train, job.num_classes, PARTS[0], batch_size=size, shuffle=True, seed=job.seed)
+    validation = prepare(job.validation, job.num_classes, PARTS[1], batch_size=size)
+    fitted = fit_part(job, twin, phase, train, validation, deadline)
+    return _judged(job, job.model, validation, fitted)
+
+
+def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
+    """Trains what follows the cut on what the frozen part gives, which is computed once."""
+    cut = cut_of(job.model, phase, job.stages)
+    assert cut is not None
+    prefix, suffix = split_model(job.model, cut)
+    computed = []
+    for data, name in zip((job.train, job.validation), PARTS, strict=True):
+        with job.step(f"Computing features of the {name} images", "batches") as on_progress:
+            computed.append(activations(prefix, data, on_progress))
+    try:
+        labels = [
+            checked_labels(found.labels, job.num_classes, name) for found, name in zip(computed, PARTS, strict=True)
+        ]
+        for found, name in zip(computed, PARTS, strict=True):
+            if isinstance(found.rows, np.ndarray):
+                check_finite(found.rows, f"the features of {name} image")
+        if phase.convex_head:
+            features = [(found.rows, known) for found, known in zip(computed, labels, strict=True)]
+            with job.step("Fitting the head", "penalties") as on_progress:
+                probe = set_convex_head(job.model, features[0], features[1], job.recipe.balance, on_progress)
+            record_probe(job.history, probe)
+        size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
+        sizes = (size or getattr(data, "batch_size", None) or 32 for data in (job.train, job.validation))
+        train, validation = (
+            Part(RowDataset(found.rows, known, size, shuffle, job.seed), known, size)
+            for found, known, size, shuffle in zip(computed, labels, sizes, (True, False), strict=True)
+        )
+        fitted = fit_part(job, suffix, phase, train, validation, deadline) if phase.epochs else Fitted(())
+        return _judged(job, suffix, validation, fitted)
+    finally:
+        for found in computed:
+            found.close()
+
+
+def _judged(job: Job, part: keras.Model, validation: Part, fitted: Fitted) -> _Trained:
+    if fitted.gave_up is not None:
+        return _Trained(validation.labels, np.zeros((0, 0)), fitted)
+    outputs, labels = predict_in_order(part, validation.data)
+    return _Trained(checked_labels(labels, job.num_classes, PARTS[1]), _probabilities(job.model, outputs), fitted)
+
+
+def _probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
+    return outputs if gives_probabilities(model) else np.asarray(keras.ops.softmax(outputs))

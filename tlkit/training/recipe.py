@@ -1,0 +1,64 @@
+"""What holds in every phase of a training: batches, loss, precision, time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from tlkit.config import AUTO, TrainingConfig, options
+from tlkit.durations import parse_duration
+from tlkit.errors import InputError
+
+AUTO_SECONDS = 600.0  # Time budget of the command's strategy auto, which is to find out and not to exhaust.
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options that all phases share; ranges are those of the command line.
+
+    Attributes:
+        batch_size: Images in a step; `"auto"`: as many as memory allows, up to the data's own number, the rest
+            accumulated; None: as the data bring them, 32 for arrays.
+        accumulate: Steps whose gradients make one update. Schedules and averages count updates, and the group an
+            epoch ends in is applied.
+        clip_norm: Largest norm of all gradients together.
+        label_smoothing: Share of the truth that is spread evenly over all classes.
+        balance: Whether every class weighs the same, in the convex head, the loss and the choice of the best epoch.
+        ema: Momentum of a moving average of the weights, which then is what is validated and kept; None for none.
+        precision: `"float32"`, `"bfloat16"`, `"float16"` or `"auto"`, of the layers that train, head and preprocessing
+            apart. Weights and the saved model are float32 in any case.
+        jit: `"on"`, `"off"` or `"auto"`, for XLA.
+        deterministic: Whether to ask the backend for the same bits in every run; holds for the whole process.
+        time_budget: Seconds for training, or None.
+    """
+
+    batch_size: int | str | None = None
+    accumulate: int = 1
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.0
+    balance: bool = False
+    ema: float | None = None
+    precision: str = "float32"
+    jit: str = AUTO
+    deterministic: bool = False
+    time_budget: float | None = None
+
+    def __post_init__(self) -> None:
+        rules = {option.name: option.rule for option in options() if option.section == "training"}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "time_budget":
+                if value is not None and value <= 0:
+                    raise InputError(f"Expected time_budget greater than 0 seconds. Received: {value:g}.")
+            elif value is not None and value not in rules[field.name].words:
+                problem = rules[field.name].problem(field.name, value)
+                if problem:
+                    raise InputError(problem)
+
+
+def recipe_of(config: TrainingConfig) -> Recipe:
+    """Returns the recipe that a run's options ask for."""
+    shared = {field.name: getattr(config, field.name) for field in fields(Recipe)}
+    seconds = AUTO_SECONDS if config.strategy == AUTO else None
+    if config.time_budget is not None:
+        seconds = parse_duration(config.time_budget)
+    return Recipe(**shared | {"time_budget": seconds})

@@ -1,0 +1,91 @@
+"""The training of a run: from its options to a trained model, told on the console, written to the run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit import console, run
+from tlkit.config import AUTO, Config, TrainingConfig
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkit.data.loader import ImageDataset
+    from tlkit.data.manifest import Manifest
+    from tlkit.data.store import Store
+    from tlkit.phases import Phase
+    from tlkit.training.job import Step
+    from tlkit.training.outcome import PhaseOutcome
+
+BATCH_SIZE = 32  # Of a run that leaves the images in a step to be found: more would be another recipe.
+
+
+def train(config: Config, model: keras.Model, manifest: Manifest, store: Store, folder: Path, step: Step) -> None:
+    """Trains the model of a run and writes history.csv and phases.csv.
+
+    Args:
+        config: Options of the run.
+        model: The classifier, trained in place.
+        manifest: With its split.
+        store: Pixels of its images.
+        folder: The run folder.
+        step: Shows steps.
+    """
+    from tlkit.phase_gains import write_phase_gains
+    from tlkit.phases import describe
+    from tlkit.training import fine_tune
+    from tlkit.training.outcome import gains_table
+    from tlkit.training.recipe import recipe_of
+
+    phases = wanted_phases(config.training, model)
+    console.say("\n".join(f"  {line}" for line in describe(phases).splitlines()))
+    groups = manifest.items["group"].to_numpy()[manifest.indices("validation")].tolist()
+    history = fine_tune(
+        model,
+        dataset(config, manifest, store, "train"),
+        validation_data=dataset(config, manifest, store, "validation"),
+        strategy=phases,
+        recipe=recipe_of(config.training),
+        seed=config.training.seed,
+        groups=groups,
+        step=step,
+        on_phase=tell_phase,
+    )
+    columns = history.history
+    write_history(folder, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    write_phase_gains(folder, gains_table(history.outcomes, groups, config.training.seed))
+
+
+def wanted_phases(training: TrainingConfig, model: keras.Model) -> tuple[Phase, ...]:
+    """Returns the phases that a run's options ask for."""
+    from tlkit.strategies import phases_for
+
+    names = ("epochs", "learning_rate", "optimizer", "layer_decay", "weight_decay")
+    changes = {name: getattr(training, name) for name in names}
+    return phases_for(model, training.strategy, train_from=training.train_from, **changes)
+
+
+def tell_phase(outcome: PhaseOutcome) -> None:
+    """Prints what a phase brought."""
+    from tlkit.training.outcome import tell_outcome
+
+    for note in outcome.notes:
+        console.say(f"  {note}")
+    console.say(f"  {tell_outcome(outcome)}")
+
+
+def dataset(config: Config, manifest: Manifest, store: Store, split: str) -> ImageDataset:
+    """Returns the images of a part of the split, in order."""
+    from tlkit.data.loader import ImageDataset
+
+    size = config.training.batch_size
+    indices = manifest.indices(split)
+    return ImageDataset(store, indices, manifest.labels(split), batch_size=BATCH_SIZE if size == AUTO else int(size))
+
+
+def write_history(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes history.csv, one row for each penalty tried and each epoch; a missing value is an empty cell."""
+    import pandas as pd
+
+    run.write_text(folder / run.HISTORY, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
