@@ -15,7 +15,8 @@ PACKAGE = ROOT / "tlkit"
 LEVELS = (
     {"errors", "version", "config", "run", "cache", "locks", "console", "environment", "backend", "__init__"},
     {"graph", "data", "augment", "models", "backbones"},
-    {"classifier", "strategies", "features", "probe", "logistic", "activations", "optimizers", "callbacks", "analysis"},
+    {"classifier", "strategies", "features", "probe", "logistic", "activations", "optimizers", "callbacks", "analysis"}
+    | {"regularisation", "views"},
     {"training", "evaluation", "metrics", "intervals", "calibration", "screening", "results", "advise", "doctor"}
     | {
         "export",
@@ -25,11 +26,13 @@ LEVELS = (
         "explaining",
         "embedding",
         "label_issues",
+        "augmenting",
+        "symmetry",
         "serve",
         "report",
     },
     {"search", "inspection", "evaluating"},
-    {"workflow", "checking", "listing", "predicting", "exporting"},
+    {"workflow", "checking", "listing", "predicting", "exporting", "previewing", "varying"},
     {"cli"},
 )
 TENSORFLOW_ALLOWED = {
