@@ -38,6 +38,8 @@ LEVELS = (
         "optimizers",
         "callbacks",
         "analysis",
+        "regularisation",
+        "views",
     },
     {"training", "evaluation", "metrics", "intervals", "calibration", "screening", "results", "advise", "doctor"}
     | {
@@ -48,11 +50,13 @@ LEVELS = (
         "explaining",
         "embedding",
         "label_issues",
+        "augmenting",
+        "symmetry",
         "serve",
         "report",
     },
     {"search", "inspection", "evaluating"},
-    {"workflow", "training_run", "checking", "listing", "predicting", "exporting"},
+    {"workflow", "training_run", "checking", "listing", "predicting", "exporting", "previewing", "varying"},
     {"cli"},
 )
 TENSORFLOW_ALLOWED = {

@@ -12,7 +12,7 @@ import typer
 
 from tlkit import console
 from tlkit.backend import start_keras
-from tlkit.config import Option, load_config, options
+from tlkit.config import AugmentationConfig, Option, load_config, options, section_from
 from tlkit.errors import InputError
 from tlkit.version import __version__
 
@@ -117,6 +117,7 @@ def predict(
     top: Annotated[int, typer.Option(help="How many classes to tell for each picture.")] = 3,
     threshold: Annotated[float, typer.Option(help="Leave out classes less probable than this.")] = 0.0,
     calibrated: Annotated[bool, typer.Option("--calibrated", help="Divide by the temperature of the run.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Average over crops, and mirror images where they serve.")] = False,
 ) -> None:
     """Predict the classes of pictures: tlkit predict runs/demo picture.jpg folder/"""
     from tlkit.predicting import Telling
@@ -124,7 +125,7 @@ def predict(
     from tlkit.prediction.outcome import Wanted
 
     named = [*([run] if imagenet and run else []), *(paths or [])]
-    wanted = Wanted(top, threshold, calibrated, features=embed is not None)
+    wanted = Wanted(top, threshold, calibrated, features=embed is not None, averaged=tta)
     telling = Telling(output_format, output, embed)
     predict_pictures(
         None if imagenet else run, named, imagenet=imagenet, weights=weights, wanted=wanted, telling=telling
@@ -162,13 +163,20 @@ def evaluate(
     leave_out_unknown: Annotated[
         bool, typer.Option("--leave-out-unknown", help="Leave out pictures of classes that the model has not.")
     ] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Average over crops, and mirror images where they serve.")] = False,
 ) -> None:
     """Judge the model of a run again, on its test part or on other pictures."""
     with console.quiet_step("Starting Keras"):
         start_keras()
         from tlkit.evaluating import evaluate_run
     metrics = evaluate_run(
-        run, data, sensitivity=sensitivity, output=output, leave_out_unknown=leave_out_unknown, step=console.step
+        run,
+        data,
+        sensitivity=sensitivity,
+        output=output,
+        leave_out_unknown=leave_out_unknown,
+        averaged=tta,
+        step=console.step,
     )
     for note in metrics["notes"]:
         console.warn(note)
@@ -204,6 +212,28 @@ def check(
     from tlkit.checking import check_data
 
     return FINDINGS if check_data(data, json_file, html_file, max_pixels) and strict else DONE
+
+
+@app.command()
+def preview(
+    data: Annotated[str, typer.Argument(help="Folder, table, archive or named set, as finetune --data takes it.")],
+    augment: Annotated[str, typer.Option(help="none, light, standard or strong.")] = "standard",
+    strength: Annotated[float, typer.Option(help="Factor of how far augmentation goes.")] = 1.0,
+    flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Whether mirror images keep their class.")] = True,
+    mixup: Annotated[float | None, typer.Option(help="Alpha of MixUp, 0 for none.")] = None,
+    cutmix: Annotated[float | None, typer.Option(help="Alpha of CutMix, 0 for none.")] = None,
+    image_size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 224,
+    pictures: Annotated[int, typer.Option(help="How many pictures.")] = 6,
+    views: Annotated[int, typer.Option(help="How many augmented views of each.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the choice and of the augmentation.")] = 0,
+    output: Annotated[Path, typer.Option(help="PNG file to write.", metavar="FILE")] = Path("preview.png"),
+) -> None:
+    """Show pictures before and after augmentation: tlkit preview ./images --augment standard"""
+    from tlkit.previewing import preview as write_preview
+
+    given = {"augment": augment, "strength": strength, "flip": flip, "mixup": mixup, "cutmix": cutmix}
+    asked = section_from(AugmentationConfig, given)
+    write_preview(data, asked, image_size=image_size, pictures=pictures, views=views, seed=seed, output=output)
 
 
 @app.command()

@@ -21,6 +21,7 @@ OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "lion")
 PRECISIONS = ("float32", "bfloat16", "float16", AUTO)
 SWITCHES = ("on", "off", AUTO)
 GEOMETRIES = ("crop", "pad", "squash")
+AUGMENTATIONS = ("none", "light", "standard", "strong", "auto")
 POOLINGS = ("avg", "max", "both")
 PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
 
@@ -137,6 +138,26 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class AugmentationConfig:
+    """How training pictures are varied, and what else keeps a network from learning them by heart."""
+
+    augment: str = option(
+        "none", "How training pictures are varied: none, light, standard, strong or auto.", choices=AUGMENTATIONS
+    )
+    strength: float = option(1.0, "Factor of how far augmentation goes.", minimum=0, below=2.0000001)
+    flip: bool | None = option(None, "Whether mirror images keep their class [default: auto tries it, others flip].")
+    views: int = option(4, "Views of each picture, where outputs of the frozen part are kept.", minimum=1)
+    mixup: float | None = option(None, "Alpha of MixUp, 0 for none [default: the preset's].", minimum=0, below=10.00001)
+    cutmix: float | None = option(
+        None, "Alpha of CutMix, 0 for none [default: the preset's].", minimum=0, below=10.00001
+    )
+    stochastic_depth: float = option(
+        0.0, "Share of the training steps that skip the last residual block.", minimum=0, below=1
+    )
+    l2_sp: float = option(0.0, "Strength of the pull to the weights that training starts from.", minimum=0)
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """How the model is judged."""
 
@@ -159,6 +180,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -214,7 +236,7 @@ def load_config(
     """Reads a run's options from a TOML file and from the command line, which wins.
 
     Args:
-        file: A TOML file with the tables `data`, `model`, `training`, `evaluation` and `run`, or None.
+        file: A TOML file with the tables `data`, `model`, `training`, `augmentation`, `evaluation` and `run`, or None.
         overrides: Values by option name, as text or already typed; None means not given.
         checks: Further checks by option name, called with the value where there are problems already, so that theirs
             are told with them; each raises InputError where the value is wrong.
@@ -244,6 +266,23 @@ def load_config(
     if problems:
         raise ConfigError(problems)
     return config
+
+
+Section = typing.TypeVar("Section")
+
+
+def section_from(section: type[Section], given: Mapping[str, Any]) -> Section:
+    """Makes one section of values by option name, checked as those of a run are; None means not given.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    known = {option.name: option for option in options()}
+    found = {name: _convert(known[name], value) for name, value in given.items() if value is not None}
+    problems = [problem for _, problem in found.values() if problem]
+    if problems:
+        raise ConfigError(problems)
+    return section(**{name: value for name, (value, _) in found.items()})
 
 
 def _told_by(check: Callable[[Any], object], value: Any) -> list[str]:

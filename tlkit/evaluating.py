@@ -27,6 +27,7 @@ from tlkit.data.store import Store
 from tlkit.errors import InputError
 from tlkit.evaluation import evaluate_probabilities, majority_baseline, ready_for_json
 from tlkit.features import predict_in_order
+from tlkit.prediction.averaging import count_looks, predict_averaged, told_gain
 from tlkit.prediction.loading import Classifier, load_run
 from tlkit.report.reading import Run, read_run
 from tlkit.screening import evaluate_threshold, threshold_for_sensitivity
@@ -60,6 +61,7 @@ def evaluate_run(
     sensitivity: float | None = None,
     output: str | Path | None = None,
     leave_out_unknown: bool = False,
+    averaged: bool = False,
     step: Step = lambda text, unit: nullcontext(None),
 ) -> dict[str, Any]:
     """Judges the model of a run on its own test part, or on other images, and writes a report of that.
@@ -74,6 +76,8 @@ def evaluate_run(
         sensitivity: For two classes: wanted share of the images of the second that is found; the run's own when None.
         output: Folder to write; `evaluation-NAME` in the run when None. Nothing else in the run is touched.
         leave_out_unknown: Whether images of classes that the model has not are left out, instead of refused.
+        averaged: Whether probabilities are means over several looks at a picture, test-time augmentation; what that
+            gains, and the time it takes, is then measured and told in the notes.
         step: Opens a named step of the work and gives what to call with (done, total).
 
     Returns:
@@ -90,20 +94,19 @@ def evaluate_run(
         run.require_free(Path(output))
     with timed("Loading the model", ""):
         classifier = load_run(folder)
+    if averaged:
+        count_looks(classifier.transform.store_size, classifier.transform.image_size, classifier.mirrored)
     judged = (
         _own_images(read, classifier, timed)
         if data is None
         else _other_images(data, read, classifier, leave_out_unknown, timed)
     )
-    indices = judged.manifest.indices("test")
-    dataset = ImageDataset(judged.store, indices, judged.manifest.labels("test"))
-    with timed("Predicting the images", "batches") as on_progress:
-        probabilities = predict_in_order(classifier.model, dataset, on_progress=on_progress)[0]
+    probabilities = _predict(judged, classifier, averaged, timed)
     with timed("Computing metrics and intervals", ""):
         metrics = _measure(read, classifier, judged.manifest, probabilities, screening)
     target = _open_folder(read, data, output)
     _write(target, read, data, judged, probabilities, metrics)
-    _write_environment(target, _command(read, data, sensitivity), seconds)
+    _write_environment(target, _command(read, data, sensitivity, averaged), seconds)
     run.write_state(target, "complete")
     from tlkit.report import write_report
 
@@ -200,6 +203,24 @@ def _choose(manifest: Manifest, read: Run) -> tuple[np.ndarray, list[str]]:
 # --- The figures ---
 
 
+def _predict(judged: _Judged, classifier: Classifier, averaged: bool, timed: Step) -> np.ndarray:
+    indices, labels = judged.manifest.indices("test"), judged.manifest.labels("test")
+    dataset = ImageDataset(judged.store, indices, labels)
+    if averaged:
+        classifier.model.predict_on_batch(dataset[0][0])  # Compiled before the clock starts.
+    start = time.perf_counter()
+    with timed("Predicting the images", "batches") as on_progress:
+        alone = predict_in_order(classifier.model, dataset, on_progress=on_progress)[0]
+    if not averaged:
+        return alone
+    seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    with timed("Predicting several looks at them", "batches") as on_progress:
+        together = predict_averaged(classifier, dataset, on_progress)
+    judged.notes.append(told_gain(labels, alone, together, (time.perf_counter() - start) / seconds))
+    return together
+
+
 def _measure(
     read: Run,
     classifier: Classifier,
@@ -283,10 +304,11 @@ def _write(
     run.write_json(target / run.EVALUATION, facts | {"notes": judged.notes})
 
 
-def _command(read: Run, data: str | None, sensitivity: float | None) -> str:
+def _command(read: Run, data: str | None, sensitivity: float | None, averaged: bool) -> str:
     words = ["tlkit", "evaluate", str(read.path)]
     words += ["--data", os.path.abspath(data) if os.path.exists(data) else data] if data is not None else []
     words += ["--sensitivity", f"{sensitivity:g}"] if sensitivity is not None else []
+    words += ["--tta"] if averaged else []
     return shlex.join(words)
 
 

@@ -34,6 +34,9 @@ EXPLANATIONS = "explanations.json"
 HEAT_MAPS = "explanations"
 LABEL_ISSUES = "label_issues.csv"
 EMBEDDING = "embedding.csv"
+AUGMENTATION = "augmentation.json"
+PREVIEW = "augmentation.jpg"
+SYMMETRY = "symmetry.csv"
 STATE = "state.json"
 
 VERSION = 1  # Of the folder's layout; a reader that meets a higher one says so.

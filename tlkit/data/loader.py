@@ -95,14 +95,18 @@ class ImageDataset(keras.utils.PyDataset):
         self.on_epoch_end()
 
     def __getitem__(self, index: int) -> Any:
-        positions = self._positions(index)
-        images = self.store.images(self.indices[positions])
+        images = self.store.images(self.rows(index))
+        return images if self.labels is None else (images, *self.targets(index))
+
+    def targets(self, index: int) -> tuple[np.ndarray, ...]:
+        """Returns what batch `index` has beside its images: nothing, its labels, or labels and weights."""
         if self.labels is None:
-            return images
+            return ()
+        positions = self._positions(index)
         labels = self.labels[positions]
         if self.one_hot:
             labels = np.eye(self.store.manifest.num_classes, dtype=np.float32)[labels]
-        return (images, labels) if self.sample_weight is None else (images, labels, self.sample_weight[positions])
+        return (labels,) if self.sample_weight is None else (labels, self.sample_weight[positions])
 
     def on_epoch_begin(self) -> None:
         """Begins an epoch; Keras calls this. One that was begun and never ended counts as done."""

@@ -92,8 +92,15 @@ class Transform:
             DecodeError: The data give no image.
             InputError: The resampler's package is not installed; `here` names the nearest one that is.
         """
-        image = decode(data, smallest_side=self.decoded_side, max_pixels=self.max_pixels).image
-        return np.ascontiguousarray(self.to_model(self.to_store(image)))
+        return np.ascontiguousarray(self.to_model(self.stored(data)))
+
+    def stored(self, data: bytes | np.ndarray) -> np.ndarray:
+        """Brings a file's bytes, or a uint8 array, to the store's square: uint8 (store_size, store_size, 3).
+
+        Raises:
+            DecodeError: The data give no image.
+        """
+        return self.to_store(decode(data, smallest_side=self.decoded_side, max_pixels=self.max_pixels).image)
 
     def here(self) -> tuple[Transform, tuple[str, ...]]:
         """Returns the transform as this environment can run it, and what the user should know about the difference."""

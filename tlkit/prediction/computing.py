@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ import numpy as np
 
 from tlkit.calibration import apply_temperature
 from tlkit.console import OnProgress
-from tlkit.data.transform import Transform
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
 from tlkit.graph import feature_layer, split_model
+from tlkit.prediction.averaging import looks
 from tlkit.prediction.loading import Classifier
 from tlkit.prediction.outcome import Prediction, Ranked, Wanted
 from tlkit.prediction.pictures import Picture, find_pictures
@@ -33,6 +33,7 @@ def predict(
     threshold: float = 0.0,
     calibrated: bool = False,
     features: bool = False,
+    averaged: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Prediction]:
     """Predicts pictures, in the order given; memory does not grow with what they hold.
@@ -44,6 +45,7 @@ def predict(
         threshold: Classes less probable than this are left out, 0 to 1.
         calibrated: Whether probabilities are those of the temperature fitted on the validation part.
         features: Whether each prediction also holds what the head sees.
+        averaged: Whether probabilities are means over several looks at a picture: test-time augmentation.
         on_progress: Called with (pictures done, pictures in all).
 
     Yields:
@@ -56,7 +58,7 @@ def predict(
         for prediction in tlkit.predict(tlkit.load_run("runs/demo"), ["new_pictures"]):
             print(prediction.path, prediction.classes[0].class_name)
     """
-    wanted = Wanted(top, threshold, calibrated, features)
+    wanted = Wanted(top, threshold, calibrated, features, averaged)
     return predict_pictures(classifier, find_pictures(paths), wanted, on_progress)
 
 
@@ -74,7 +76,7 @@ def _predict(
     compute = _Network(classifier, wanted)
     waiting: list[_Decoded] = []
     done = 0
-    for decoded in _decode(classifier.transform, pictures):
+    for decoded in _decode(classifier.transform.stored if wanted.averaged else classifier.transform, pictures):
         waiting.append(decoded)
         readable = sum(one.pixels is not None for one in waiting)
         if readable < BATCH_SIZE and len(waiting) < BATCH_SIZE * BATCHES_AHEAD and done + len(waiting) < len(pictures):
@@ -93,8 +95,11 @@ class _Decoded:
     problem: str
 
 
-def _decode(transform: Transform, pictures: Iterable[Picture]) -> Iterator[_Decoded]:
-    """Yields pictures as the model sees them, decoded in threads some way ahead."""
+Read = Callable[[bytes | np.ndarray], np.ndarray]
+
+
+def _decode(transform: Read, pictures: Iterable[Picture]) -> Iterator[_Decoded]:
+    """Yields pictures as the model sees them, or as they are stored, decoded in threads some way ahead."""
     pool = ThreadPoolExecutor(os.cpu_count())
     pending: deque[Future[_Decoded]] = deque()
     try:
@@ -108,7 +113,7 @@ def _decode(transform: Transform, pictures: Iterable[Picture]) -> Iterator[_Deco
         pool.shutdown(cancel_futures=True)
 
 
-def _read(transform: Transform, picture: Picture) -> _Decoded:
+def _read(transform: Read, picture: Picture) -> _Decoded:
     try:
         return _Decoded(picture.name, transform(picture.read()), "")
     except OSError as error:
@@ -137,12 +142,21 @@ class _Network:
             yield Prediction(one.name, self._rank(probabilities), "", features if self.wanted.features else None)
 
     def _outputs(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what the last part sees and what it gives."""
+        """Returns what the last part sees, of the middle where several looks are averaged, and what it gives."""
+        if not self.wanted.averaged:
+            features, outputs = self._one_look(images)
+        else:
+            size = self.classifier.transform.image_size
+            found = [self._one_look(look) for look in looks(images, size, self.classifier.mirrored)]
+            features, outputs = found[0][0], np.mean([one[1] for one in found], axis=0)
+        if self.wanted.calibrated and self.classifier.temperature is not None:
+            outputs = apply_temperature(outputs, self.classifier.temperature)
+        return features, outputs
+
+    def _one_look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         features, outputs = images, images
         for part in self.parts:
             features, outputs = outputs, predict_in_order(part, [(outputs, None)])[0]
-        if self.wanted.calibrated and self.classifier.temperature is not None:
-            outputs = apply_temperature(outputs, self.classifier.temperature)
         return features, outputs
 
     def _rank(self, probabilities: np.ndarray) -> tuple[Ranked, ...]:

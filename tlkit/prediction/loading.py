@@ -27,6 +27,7 @@ class Classifier:
         class_names: In the order of the model's outputs.
         transform: From a picture file to the model's pixels.
         temperature: The model's calibration, fitted on the validation part; None where none was fitted.
+        mirrored: Whether mirror images keep their class, as far as the run knows.
         notes: What the user should know, one line each.
     """
 
@@ -35,6 +36,7 @@ class Classifier:
     transform: Transform
     temperature: float | None = None
     notes: tuple[str, ...] = field(default=())
+    mirrored: bool = False
 
 
 def load_run(path: str | Path) -> Classifier:
@@ -52,7 +54,7 @@ def load_run(path: str | Path) -> Classifier:
             f"Expected as many lines in {folder / run_folder.LABELS} as the model has classes, "
             f"{model.output_shape[-1]}. Received: {len(names)}."
         )
-    return Classifier(model, names, transform, _temperature(folder), notes)
+    return Classifier(model, names, transform, _temperature(folder), notes, _mirrored(folder))
 
 
 def load_imagenet(backbone: str, weights: str | Path = "imagenet", on_progress: OnProgress | None = None) -> Classifier:
@@ -60,7 +62,8 @@ def load_imagenet(backbone: str, weights: str | Path = "imagenet", on_progress: 
     facts = get_backbone(backbone)
     size = facts.default_image_size
     model = build_backbone(facts.name, image_size=size, weights=weights, include_top=True, on_progress=on_progress)
-    return Classifier(model, imagenet_class_names(), Transform(image_size=size, store_size=round(size * 1.15)))
+    transform = Transform(image_size=size, store_size=round(size * 1.15))
+    return Classifier(model, imagenet_class_names(), transform, mirrored=True)
 
 
 def load_model_file(path: str | Path) -> keras.Model:
@@ -97,6 +100,11 @@ def load_transform(folder: Path) -> Transform:
         return Transform.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise InputError(f"Expected a run's transform in {path}. Received: {' '.join(str(error).split())}") from error
+
+
+def _mirrored(folder: Path) -> bool:
+    path = folder / run_folder.AUGMENTATION
+    return path.exists() and bool(json.loads(path.read_text(encoding="utf-8")).get("flip"))
 
 
 def _temperature(folder: Path) -> float | None:

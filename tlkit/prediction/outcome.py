@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.errors import InputError
+from tlkit.prediction.averaging import count_looks
 
 if TYPE_CHECKING:
     from tlkit.prediction.loading import Classifier
@@ -48,12 +49,14 @@ class Wanted:
         threshold: Classes less probable than this are left out, 0 to 1.
         calibrated: Whether probabilities are divided by the temperature that was fitted on the validation part.
         features: Whether what the head sees is given as well.
+        averaged: Whether probabilities are means over several looks at a picture: test-time augmentation.
     """
 
     top: int = 5
     threshold: float = 0.0
     calibrated: bool = False
     features: bool = False
+    averaged: bool = False
 
     def check(self, classifier: Classifier | None = None) -> None:
         """Raises InputError where this cannot be given (by `classifier`, once there is one)."""
@@ -66,3 +69,5 @@ class Wanted:
                 "Expected a run with a temperature in metrics.json for calibrated probabilities. Received: a model "
                 "without one. Leave calibrated out."
             )
+        if self.averaged and classifier:
+            count_looks(classifier.transform.store_size, classifier.transform.image_size, classifier.mirrored)

@@ -86,6 +86,8 @@ def gather_facts(run: Run) -> dict[str, Any]:
         "explained": explained_facts(
             run.explained, dict(zip(run.manifest["item"], run.manifest["digest"], strict=True))
         ),
+        "augmentation": run.varied.facts,
+        "symmetry": list(run.varied.symmetry),
         "cost": _cost(run),
         "environment": _environment(run),
     }

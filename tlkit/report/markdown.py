@@ -15,6 +15,7 @@ from tlkit.report.telling import (
     told_cross_validation,
     told_label_issues,
 )
+from tlkit.report.varied import told_augmentation
 
 # What Markdown takes for markup anywhere; an underscore inside a word, or an ampersand that opens no entity, is none.
 ANYWHERE = re.compile(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
@@ -37,7 +38,7 @@ def render_markdown(facts: dict[str, Any]) -> str:
     parts = [f"# {plain(facts['run'])}", plain_sentence(facts["verdict"])]
     parts += [plain(note) for note in (facts["evaluated"] or {}).get("notes", [])]
     parts += _hints(facts) + _results(facts) + _classes(facts) + _mistakes(facts) + _calibration(facts)
-    parts += _data(facts) + _labels(facts) + _training(facts) + _made(facts)
+    parts += _data(facts) + _labels(facts) + _training(facts) + _symmetry(facts) + _made(facts)
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,7 +194,7 @@ def _phases(facts: dict[str, Any]) -> list[str]:
 
 
 def _training(facts: dict[str, Any]) -> list[str]:
-    parts = ["## Training", *_phases(facts)]
+    parts = ["## Training", *_augmentation(facts), *_phases(facts)]
     for phase in facts["training"]["phases"]:
         place = "Penalty" if phase["kind"] == "penalties" else "Epoch"
         rows = [
@@ -210,6 +211,31 @@ def _training(facts: dict[str, Any]) -> list[str]:
         parts += [f"### Phase {plain(phase['name'])}", told_best(phase), markdown_table(columns, rows)]
         parts += [f"Gradients: {plain_sentence(phase['gradients']['message'])}"] if phase["gradients"] else []
     return parts
+
+
+def _augmentation(facts: dict[str, Any]) -> list[str]:
+    found = facts["augmentation"]
+    if not found:
+        return []
+    told = plain_sentence(" ".join([f"Preset {found['preset']}.", *told_augmentation(found)]))
+    layers = "\n".join(f"- {plain(layer)}" for layer in found["layers"])
+    return ["### How training pictures were varied", told, *([layers] if layers else [])]
+
+
+def _symmetry(facts: dict[str, Any]) -> list[str]:
+    rows = [
+        (
+            plain(row["transformation"]),
+            *(
+                words.percent(row[when][name]) if row[when] else words.UNDEFINED
+                for name in ("agreement", "change")
+                for when in ("before", "after")
+            ),
+        )
+        for row in facts["symmetry"]
+    ]
+    columns = ("Moved by", "Same class before", "After", "Probability moved before", "After")
+    return ["## Symmetry", markdown_table(columns, rows)] if rows else []
 
 
 def _made(facts: dict[str, Any]) -> list[str]:

@@ -37,6 +37,7 @@ from tlkit.report.telling import (
     told_label_issues,
 )
 from tlkit.report.templating import render
+from tlkit.report.varied import told_augmentation
 
 MOST_TABLE_CLASSES = 40  # A larger matrix is drawn on a canvas: as a table it would be slow and could not be read.
 SHADES = 10
@@ -92,6 +93,8 @@ def render_page(run: Run, facts: dict[str, Any]) -> str:
         whiskers=[_whiskers(row) for row in facts["per_class"]],
         reliability=_reliability(facts),
         screening=screening_charts(facts["two_classes"]) if facts["two_classes"] else [],
+        sheet=run.varied.sheet,
+        told_augmentation=told_augmentation(facts["augmentation"]) if facts["augmentation"] else [],
         phases=[_phase(phase) for phase in facts["training"]["phases"]],
         environment=environment_rows(facts),
     )
@@ -134,6 +137,7 @@ def _sections(facts: dict[str, Any], has_map: bool) -> list[tuple[str, str]]:
         ("data-section", "Data", True),
         ("labels", "Labels", facts["explained"]["label_issues"] is not None),
         ("training", "Training", True),
+        ("symmetry", "Symmetry", bool(facts["symmetry"])),
         ("again", "How it was made", True),
     )
     return [(anchor, label) for anchor, label, there in every if there]

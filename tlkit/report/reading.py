@@ -15,6 +15,7 @@ from tlkit.errors import InputError
 from tlkit.report.explained import Explained, read_explained
 from tlkit.report.files import damaged, read_json, read_numbers, read_table, read_toml
 from tlkit.report.gradient_charts import read_flows
+from tlkit.report.varied import Varied, read_varied
 
 NEEDED = (
     run_folder.CONFIG,
@@ -54,6 +55,7 @@ class Run:
             `class_names`); float64 `confidence`.
         probabilities: float32 of shape (rows of predictions, classes), a memory map.
         explained: What `tlkit.explaining` wrote, as far as it is there.
+        varied: How training pictures were varied, and how steady the answers are, as far as it was written.
         evaluated: Of a folder that `tlkit evaluate` wrote: `run`, `data` (None for the run's own images), `train`
             (training images by class) and `notes`. None for a run.
     """
@@ -72,6 +74,7 @@ class Run:
     probabilities: NDArray[np.float32]
     explained: Explained
     gradients: dict[str, dict[str, Any]]
+    varied: Varied
     evaluated: dict[str, Any] | None
 
     @property
@@ -117,6 +120,7 @@ def read_run(path: str | Path) -> Run:
         probabilities=_read_probabilities(path / run_folder.PROBABILITIES, len(predictions), len(class_names)),
         explained=read_explained(path, class_names),
         gradients=read_flows(path / run_folder.GRADIENTS),
+        varied=read_varied(path),
         evaluated=_read_evaluated(path / run_folder.EVALUATION, class_names),
     )
 

@@ -1,0 +1,58 @@
+"""Augmentation: presets of Keras layers, the layers themselves, and batches that go through them.
+
+Names resolve when they are used: the layers need Keras alone, the batches what reads pictures, too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlkit.augment.batches import ArrayStore, AugmentedDataset
+    from tlkit.augment.chain import Augment
+    from tlkit.augment.colour import RandomColour
+    from tlkit.augment.erasing import RandomErasing
+    from tlkit.augment.layer import Augmentation
+    from tlkit.augment.mixing import CutMix, MixUp
+    from tlkit.augment.presets import PRESETS, preset
+    from tlkit.augment.trivial import TrivialAugment
+    from tlkit.augment.view import RandomView
+
+_HOMES = {
+    "batches": ("ArrayStore", "AugmentedDataset"),
+    "chain": ("Augment",),
+    "colour": ("RandomColour",),
+    "erasing": ("RandomErasing",),
+    "layer": ("Augmentation",),
+    "mixing": ("CutMix", "MixUp"),
+    "presets": ("PRESETS", "preset"),
+    "trivial": ("TrivialAugment",),
+    "view": ("RandomView",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "PRESETS",
+    "ArrayStore",
+    "Augment",
+    "Augmentation",
+    "AugmentedDataset",
+    "CutMix",
+    "MixUp",
+    "RandomColour",
+    "RandomErasing",
+    "RandomView",
+    "TrivialAugment",
+    "preset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"tlkit.augment.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module 'tlkit.augment' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
