@@ -133,6 +133,7 @@ class TrainingConfig:
     ema: float | None = option(None, "Momentum of averaged weights, such as 0.99 [default: none].", above=0, below=1)
     precision: str = option("float32", "Of training: float32, bfloat16, float16 or auto.", choices=PRECISIONS)
     jit: str = option(AUTO, "XLA compilation: on, off, or auto: what is faster.", choices=SWITCHES)
+    record_gradients: bool = option(False, "Record once an epoch how gradients flow; drawn in the report.")
     deterministic: bool = option(False, "Same bits in every run on this machine; slower on a GPU.")
     seed: int = option(0, "Seed of the split, the shuffling and the initial weights.", minimum=0, below=2**31)
 
@@ -170,6 +171,7 @@ class EvaluationConfig:
 class RunConfig:
     """Where the results go."""
 
+    tensorboard: bool = option(False, "Also write TensorBoard logs, into the run folder.")
     output: str | None = option(None, "Run folder [default: runs/DATE-TIME-BACKBONE-STRATEGY].")
 
 

@@ -22,7 +22,7 @@ BATCH_SIZE = 32  # Of a run that leaves the images in a step to be found: more w
 
 
 def train(config: Config, model: keras.Model, manifest: Manifest, store: Store, folder: Path, step: Step) -> None:
-    """Trains the model of a run and writes history.csv and phases.csv.
+    """Trains the model of a run and writes history.csv, phases.csv and what else was asked for.
 
     Args:
         config: Options of the run.
@@ -32,8 +32,10 @@ def train(config: Config, model: keras.Model, manifest: Manifest, store: Store, 
         folder: The run folder.
         step: Shows steps.
     """
+    from tlkit.analysis.flow_record import write_flows
     from tlkit.phase_gains import write_phase_gains
     from tlkit.phases import describe
+    from tlkit.tensorboard_logs import write_tensorboard_logs
     from tlkit.training import fine_tune
     from tlkit.training.outcome import gains_table
     from tlkit.training.recipe import recipe_of
@@ -53,8 +55,13 @@ def train(config: Config, model: keras.Model, manifest: Manifest, store: Store, 
         on_phase=tell_phase,
     )
     columns = history.history
-    write_history(folder, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    write_history(folder, rows)
     write_phase_gains(folder, gains_table(history.outcomes, groups, config.training.seed))
+    if flows := [outcome.flow for outcome in history.outcomes if outcome.flow]:
+        write_flows(folder, flows)
+    if config.run.tensorboard:
+        write_tensorboard_logs(folder / run.TENSORBOARD, rows)
 
 
 def wanted_phases(training: TrainingConfig, model: keras.Model) -> tuple[Phase, ...]:

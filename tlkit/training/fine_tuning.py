@@ -32,6 +32,7 @@ def fine_tune(
     recipe: Recipe | None = None,
     seed: int = 0,
     groups: Sequence[str] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     step: Step = silent,
     on_phase: Callable[[PhaseOutcome], None] | None = None,
 ) -> FineTuneHistory:
@@ -57,6 +58,8 @@ def fine_tune(
         recipe: Options that all phases share; `Recipe()` when None.
         seed: Seed of shuffling, dropout and the bootstrap.
         groups: Group of each validation image, `""` for none, for the intervals of the gains.
+        callbacks: Keras callbacks of your own, such as those of experiment trackers; called in every phase that trains
+            by gradients, with the part of the model that trains as their `model`.
         step: Shows the steps of the work; silent by default.
         on_phase: Called with each phase's outcome as it ends.
 
@@ -85,8 +88,8 @@ def fine_tune(
     history.set_model(model)
     history.on_train_begin()
     deadline = math.inf if recipe.time_budget is None else time.monotonic() + recipe.time_budget
-    job = Job(model, stages, data, validation_data, recipe, seed, history, step=step, groups=groups, deadline=deadline)
-    _run(job, strategy, on_phase)
+    given = (model, stages, data, validation_data, recipe, seed, history)
+    _run(Job(*given, step=step, groups=groups, callbacks=callbacks, deadline=deadline), strategy, on_phase)
     return history
 
 

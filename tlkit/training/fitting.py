@@ -9,10 +9,12 @@ from typing import Any
 
 import keras
 
+from tlkit.analysis.flow_callback import GradientFlow
+from tlkit.analysis.flow_record import describe_flow
 from tlkit.callbacks import AverageWeights, BestWeights, EpochProgress, FiniteLoss, RateLog, TimeBudget
 from tlkit.config import AUTO
 from tlkit.errors import InputError
-from tlkit.features import has_accelerator
+from tlkit.features import batches, has_accelerator
 from tlkit.phases import Phase
 from tlkit.training.compiling import choose_jit, compile_part
 from tlkit.training.datasets import Part, class_weights, with_batch_size
@@ -48,12 +50,14 @@ class Fitted:
     Attributes:
         rows: Of the history, one an epoch.
         notes: What the user should know, one line each.
+        flow: How gradients flowed, where that was recorded.
         gave_up: Seconds of an epoch, where not even one fitted in the time; else None.
     """
 
     rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...] = ()
     gave_up: float | None = None
+    flow: dict[str, Any] | None = None
 
 
 def fit_part(
@@ -152,10 +156,13 @@ def _fit_once(job: Job, part: keras.Model, phase: Phase, fitting: Fitting) -> Fi
         seconds = time.monotonic() - began
         budget = TimeBudget(fitting.deadline, seconds, updates, phase.warmup, phase.only_if_better)
         callbacks.append(budget)
+    flow = GradientFlow(*next(iter(batches(train.data)))) if job.recipe.record_gradients else None
+    callbacks += [flow] if flow else []
     logs = _call_fit(job, part, phase, fitting, callbacks)
     if budget is not None and budget.gave_up:
         return Fitted((), tuple(notes), budget.epoch_seconds)
-    return Fitted(tuple(_row(phase, logs, epoch, best.best_epoch) for epoch in range(len(logs["loss"]))), tuple(notes))
+    rows = tuple(_row(phase, logs, epoch, best.best_epoch) for epoch in range(len(logs["loss"])))
+    return Fitted(rows, tuple(notes), flow=describe_flow(phase.name, flow.record) if flow else None)
 
 
 def _call_fit(
@@ -169,7 +176,7 @@ def _call_fit(
             validation_data=fitting.validation.data,
             epochs=phase.epochs,
             class_weight=weights,
-            callbacks=[*callbacks, *([EpochProgress(on_progress)] if on_progress else [])],
+            callbacks=[*callbacks, *job.callbacks, *([EpochProgress(on_progress)] if on_progress else [])],
             verbose=0,
         ).history
 

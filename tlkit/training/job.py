@@ -43,6 +43,7 @@ class Job:
         history: Where rows and outcomes go.
         step: Shows steps.
         groups: Group of each validation image, or None.
+        callbacks: Of the user, called in every phase that trains by gradients.
         deadline: When training must have ended, as `time.monotonic()` tells time.
     """
 
@@ -55,6 +56,7 @@ class Job:
     history: FineTuneHistory
     step: Step = silent
     groups: Sequence[str] | None = None
+    callbacks: Sequence[keras.callbacks.Callback] = ()
     deadline: float = field(default=math.inf)
 
     @property

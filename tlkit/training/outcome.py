@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ class PhaseOutcome:
         kept: Whether training went on from here.
         seconds: How long it took.
         notes: What the user should know, one line each.
+        flow: How gradients flowed, from `describe_flow`, where that was recorded.
     """
 
     phase: Phase
@@ -35,6 +37,7 @@ class PhaseOutcome:
     kept: bool
     seconds: float
     notes: tuple[str, ...] = ()
+    flow: dict[str, Any] | None = None
 
 
 class FineTuneHistory(keras.callbacks.History):

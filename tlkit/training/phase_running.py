@@ -62,7 +62,8 @@ def run_phase(job: Job, phase: Phase, deadline: float) -> PhaseOutcome:
     for row in trained.fitted.rows:
         job.history.on_epoch_end(len(job.history.epoch), row | {"best": row["best"] and kept})
     notes, seconds = trained.fitted.notes, time.monotonic() - began
-    return PhaseOutcome(phase, trained.labels, trained.probabilities, gain, kept, seconds, notes)
+    flow = trained.fitted.flow
+    return PhaseOutcome(phase, trained.labels, trained.probabilities, gain, kept, seconds, notes, flow)
 
 
 def _not_tried(phase: Phase, began: float, notes: tuple[str, ...]) -> PhaseOutcome:

@@ -27,6 +27,7 @@ class Recipe:
         precision: `"float32"`, `"bfloat16"`, `"float16"` or `"auto"`, of the layers that train, head and preprocessing
             apart. Weights and the saved model are float32 in any case.
         jit: `"on"`, `"off"` or `"auto"`, for XLA.
+        record_gradients: Whether each phase's outcome holds how gradients flowed, measured once an epoch.
         deterministic: Whether to ask the backend for the same bits in every run; holds for the whole process.
         time_budget: Seconds for training, or None.
     """
@@ -39,6 +40,7 @@ class Recipe:
     ema: float | None = None
     precision: str = "float32"
     jit: str = AUTO
+    record_gradients: bool = False
     deterministic: bool = False
     time_budget: float | None = None
 
