@@ -157,13 +157,6 @@ def test_a_model_of_one_stage_has_no_last_stages() -> None:
     assert [phase.train_from for phase in phases_for(model, "auto")] == ["head", "input"]
 
 
-def test_a_loss_that_is_not_finite_is_told(digits: tuple[Arrays, Arrays]) -> None:
-    train, validation = digits
-    phase = Phase("x", "input", epochs=1, learning_rate=1e30, optimizer="sgd", warmup=0.0)
-    with pytest.raises(InputError, match="finite loss"):
-        fine_tune(classifier(), train, validation_data=validation, strategy=[phase])
-
-
 def test_nan_in_arrays_is_told_with_its_place(digits: tuple[Arrays, Arrays]) -> None:
     (x, y), validation = digits
     broken = x.astype("float32")

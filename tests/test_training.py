@@ -175,6 +175,13 @@ def test_arrays_that_do_not_fit_are_told(digits: tuple[Arrays, Arrays], data: tu
         fine_tune(small_net(), data, validation_data=digits[1])
 
 
+def test_a_loss_that_is_not_finite_is_told(digits: tuple[Arrays, Arrays]) -> None:
+    train, validation = digits
+    phase = Phase("wild", "input", epochs=2, learning_rate=1e30, optimizer="sgd")
+    with pytest.raises(InputError, match=r"finite loss\. Received: .* 'wild', .*Use a lower --learning-rate"):
+        fine_tune(small_net(None), train, validation_data=validation, strategy=[phase])
+
+
 def test_unknown_strategy_is_told_with_the_nearest(digits: tuple[Arrays, Arrays]) -> None:
     train, validation = digits
     with pytest.raises(InputError, match="Did you mean 'frozen'"):

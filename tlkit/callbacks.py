@@ -21,7 +21,9 @@ class BestWeights(keras.callbacks.Callback):
 
     Args:
         initial_loss: Validation log-loss before the first epoch, in nats.
-        patience: Epochs without a better one before training ends; None never ends it early.
+        patience: Epochs without one better than all epochs before, after which training ends; None never ends it
+            early. The loss before the first epoch does not count here: a body that begins to move loses at first
+            what the head knew of it, and needs some epochs to be ahead.
     """
 
     def __init__(self, initial_loss: float, patience: int | None = None) -> None:
@@ -29,7 +31,7 @@ class BestWeights(keras.callbacks.Callback):
         self.best_loss = initial_loss
         self.best_epoch: int | None = None
         self.patience = patience
-        self._waited = 0
+        self._lowest, self._waited = math.inf, 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.best_weights = self.model.get_weights()
@@ -37,10 +39,10 @@ class BestWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {})["val_log_loss"]
         if loss < self.best_loss:
-            self.best_loss, self.best_epoch, self._waited = loss, epoch, 0
+            self.best_loss, self.best_epoch = loss, epoch
             self.best_weights = self.model.get_weights()
-            return
-        self._waited += 1
+        self._waited = 0 if loss < self._lowest else self._waited + 1
+        self._lowest = min(loss, self._lowest)
         if self.patience is not None and self._waited >= self.patience:
             self.model.stop_training = True
 

@@ -176,7 +176,7 @@ def _accumulating(
             self._rows = self.add_variable((), initializer="zeros", dtype="float32", name="rows")
 
         def _backend_apply_gradients(self, gradients: list, variables: list) -> None:
-            done = self._batches + 1
+            done = keras.ops.convert_to_tensor(self._batches) + 1
             epoch_ends = keras.ops.equal(done, accumulation.per_epoch)
             due = keras.ops.logical_or(epoch_ends, keras.ops.equal(done % accumulation.batches, 0))
             share = keras.ops.where(epoch_ends, accumulation.last_share, 1.0)
@@ -185,15 +185,16 @@ def _accumulating(
                 total.assign(total + gradient * keras.ops.cast(share, total.dtype))
             self._rows.assign(self._rows + share)
             state = [*variables, *self._kept]
-            before = [keras.ops.copy(variable) for variable in state]
+            before = [keras.ops.copy(keras.ops.convert_to_tensor(variable)) for variable in state]
             super()._backend_apply_gradients([total / self._rows for total in sums], variables)
             for variable, old in zip(state, before, strict=True):
-                variable.assign(keras.ops.where(due, variable, old))
+                variable.assign(keras.ops.where(due, keras.ops.convert_to_tensor(variable), old))
             for total in (*sums, self._rows):
-                total.assign(keras.ops.where(due, keras.ops.zeros_like(total), total))
+                value = keras.ops.convert_to_tensor(total)
+                total.assign(keras.ops.where(due, keras.ops.zeros_like(value), value))
             self._batches.assign(keras.ops.where(epoch_ends, 0, done))
             # Keras adds 1 after every batch: what counts are updates.
-            self._iterations.assign(self._iterations - 1 + keras.ops.cast(due, self._iterations.dtype))
+            self._iterations.assign_add(keras.ops.cast(due, self._iterations.dtype) - 1)
 
     return Accumulating
 
