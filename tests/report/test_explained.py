@@ -172,6 +172,13 @@ def test_a_phase_is_praised_by_silence_only(facts: dict, low: float, high: float
     assert [hint[0] for hint in found] == ([severity] if severity else [])
 
 
+def test_a_phase_that_was_undone_is_told_so(run: Path) -> None:
+    lines = (run / "phases.csv").read_text().splitlines()
+    (run / "phases.csv").write_text("\n".join([*lines[:-1], "body,90,0.8,0.4,-0.02,-0.05,0.01,False"]) + "\n")
+    hints = [hint["text"] for hint in report_of(run)[2]["hints"]]
+    assert any(hint.startswith("Phase “body” was tried and undone") for hint in hints)
+
+
 def test_many_wrong_labels_are_a_warning(facts: dict) -> None:
     found = facts["explained"]["label_issues"]
     for issues, severity in ((5, "note"), (50, "warning")):

@@ -30,7 +30,7 @@ class Explained:
     Attributes:
         facts: From explanations.json: `heat_maps`, `embedding`, `cross_validation`, `label_issues`, each a dict or
             None, and `notes`.
-        phases: One row a phase: text `phase`, the rest float with NaN for empty.
+        phases: One row a phase: text `phase` and, where the file has it, `kept`; the rest float with NaN for empty.
         label_issues: One row an image: text, but `confidence` and `label_probability` float.
         embedding: One row an image: text `item`; float `x`, `y` from 0 to 1.
     """
@@ -114,7 +114,9 @@ def _phase_rows(phases: pd.DataFrame | None) -> list[dict[str, Any]]:
     if phases is None:
         return []
     rows = phases[["phase", *PHASE_NUMBERS]].astype(object).where(phases.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    undone = phases["kept"].eq("False") if "kept" in phases else [False] * len(rows)
+    left_out: list[dict[str, Any]] = [{"kept": False} if was else {} for was in undone]
+    return [{str(name): value for name, value in row.items()} | more for row, more in zip(rows, left_out, strict=True)]
 
 
 def _shown_issues(issues: pd.DataFrame | None, digests: dict[str, str]) -> list[dict[str, Any]]:

@@ -169,6 +169,11 @@ def _about_phases(facts: dict[str, Any]) -> Iterator[Hint]:
         if row["gain"] is None or row["low"] is None or row["high"] is None or row["low"] > 0:
             continue
         told = f"{points(row['gain'])} points ({points_interval([row['low'], row['high']])})"
+        if not row.get("kept", True):
+            yield _note(
+                f"Phase {quoted(row['phase'])} was tried and undone, for it gained nothing beyond noise: {told}."
+            )
+            continue
         if row["high"] < 0:
             yield _warning(f"Phase {quoted(row['phase'])} made validation accuracy worse: {told}. Leave it out.")
         else:
