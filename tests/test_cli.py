@@ -48,6 +48,7 @@ def finished(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on these images."""
     output = tmp_path_factory.mktemp("runs") / "run"
     arguments = ["--data", str(hostile), "--image-size", "64", "--output", str(output), "--epochs", "2"]
+    arguments += ["--record-gradients", "--tensorboard"]
     assert main(["finetune", "--backbone", "EfficientNet-Lite0", "--strategy", "frozen", *arguments]) == 0
     return output
 
@@ -86,6 +87,15 @@ def test_a_broken_image_is_set_aside_and_named(finished: Path) -> None:
     assert [entry["item"] for entry in audit["set_aside"]] == ["=SUM(1+1)/broken.jpg"]
     assert "broken.jpg" in (finished / run.REPORT).read_text(encoding="utf-8")
     assert "broken.jpg" in (finished / "report.md").read_text(encoding="utf-8")
+
+
+def test_what_was_asked_to_be_recorded_is_there(finished: Path) -> None:
+    [flow] = json.loads((finished / "gradients.json").read_text())["phases"]
+    assert len(flow["steps"]) == 2
+    assert flow["layers"] == ["head"]
+    assert "<h4>Gradients</h4>" in (finished / "report.html").read_text()
+    written = [path.parent.name for path in (finished / "tensorboard").rglob("events*")]
+    assert sorted(written) == ["train", "validation"]
 
 
 def test_cost_of_every_step_is_kept(finished: Path) -> None:
