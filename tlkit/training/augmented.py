@@ -11,6 +11,8 @@ from tlkit.training.datasets import Part
 from tlkit.training.job import Job
 from tlkit.views import ViewDataset, Views
 
+MIXES_ALONE = "MixUp and CutMix do not reach the convex head, which wants one class for each picture."
+
 
 class Augmented:
     """What a frozen prefix makes of the augmented training pictures of a job.

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tlkit.activations import RowDataset
-from tlkit.augment.batches import AugmentedDataset, OneHotLabels
+from tlkit.augment.batches import ArrayStore, AugmentedDataset, OneHotLabels
 from tlkit.data.loader import ImageDataset
 from tlkit.errors import InputError
 from tlkit.views import ViewDataset
@@ -168,8 +168,11 @@ def with_labels_like(part: Part, other: Part, num_classes: int) -> Part:
 
 
 def without_augmentation(data: Any) -> Any:
-    """Returns the plain pictures of a data set."""
-    return data.dataset if isinstance(data, AugmentedDataset) else data
+    """Returns the plain pictures of a data set: as arrays where they came as such."""
+    if not isinstance(data, AugmentedDataset):
+        return data
+    plain = data.dataset
+    return (plain.store.images(plain.indices), plain.labels) if isinstance(plain.store, ArrayStore) else plain
 
 
 def _changed(data: Any, batch_size: int, shuffle: bool, seed: int) -> Any:

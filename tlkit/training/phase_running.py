@@ -17,7 +17,7 @@ from tlkit.phase_gains import Gain, measure_gain, worth_keeping
 from tlkit.phases import Phase
 from tlkit.regularisation import with_stochastic_depth
 from tlkit.strategies import apply_phase, cut_of
-from tlkit.training.augmented import Augmented, tell_head
+from tlkit.training.augmented import MIXES_ALONE, Augmented, tell_head
 from tlkit.training.compiling import gives_probabilities
 from tlkit.training.datasets import (
     Part,
@@ -145,6 +145,7 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
                     )
                     notes.append(tell_head(len(varied), better))
                 else:
+                    notes += [MIXES_ALONE] if views else []
                     probe = set_convex_head(job.model, features[0], features[1], job.recipe.balance, on_progress)
             record_probe(job.history, probe)
         size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
