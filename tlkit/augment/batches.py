@@ -221,7 +221,8 @@ class ArrayStore:
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """Returns pictures, uint8 (n, height, width, 3)."""
-        return np.clip(np.rint(self._images[rows]), 0, 255).astype(np.uint8)
+        chosen = self._images[rows]
+        return chosen if chosen.dtype == np.uint8 else np.clip(np.rint(chosen), 0, 255).astype(np.uint8)
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         """Returns the same: there is no room for crops beyond what the model sees."""
