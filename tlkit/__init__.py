@@ -12,7 +12,7 @@ from tlkit.errors import InputError
 from tlkit.version import __version__
 
 if TYPE_CHECKING:
-    from tlkit import data
+    from tlkit import augment, data
     from tlkit.backbones.registry import Backbone, get_backbone, list_backbones, register_backbone
     from tlkit.classifier import build_classifier
     from tlkit.evaluation import evaluate_probabilities
@@ -48,6 +48,7 @@ __all__ = [
     "Phase",
     "Recipe",
     "__version__",
+    "augment",
     "build_classifier",
     "data",
     "describe",
@@ -67,8 +68,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "data":
-        return importlib.import_module("tlkit.data")
+    if name in ("augment", "data"):
+        return importlib.import_module(f"tlkit.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'tlkit' has no attribute {name!r}")

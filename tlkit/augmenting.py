@@ -69,13 +69,14 @@ class Augmentation:
 
     def to_dict(self, layers: list[keras.layers.Layer]) -> dict[str, Any]:
         """Returns what augmentation.json holds."""
+        test = self.flip_test
         return {
             "preset": self.asked.augment,
             "strength": self.asked.strength,
             "flip": bool(layers) and self.asked.flip is not False,
             "layers": [repr(layer) for layer in layers],
             "reasons": list(self.reasons),
-            "flip_test": None if self.flip_test is None else asdict(self.flip_test),
+            "flip_test": test and asdict(test) | {"keeps_class": test.keeps_class},
         }
 
 

@@ -131,6 +131,10 @@ class TrainingConfig:
     label_smoothing: float = option(0.0, "Share of the truth spread over all classes.", minimum=0, below=1)
     balance: bool = option(False, "Give every class the same weight, however few its images.")
     ema: float | None = option(None, "Momentum of averaged weights, such as 0.99 [default: none].", above=0, below=1)
+    stochastic_depth: float = option(
+        0.0, "Share of the training steps that skip the last residual block.", minimum=0, below=1
+    )
+    l2_sp: float = option(0.0, "Strength of the pull to the weights that training starts from.", minimum=0)
     precision: str = option("float32", "Of training: float32, bfloat16, float16 or auto.", choices=PRECISIONS)
     jit: str = option(AUTO, "XLA compilation: on, off, or auto: what is faster.", choices=SWITCHES)
     record_gradients: bool = option(False, "Record once an epoch how gradients flow; drawn in the report.")
@@ -140,7 +144,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """How training pictures are varied, and what else keeps a network from learning them by heart."""
+    """How training pictures are varied."""
 
     augment: str = option(
         "none", "How training pictures are varied: none, light, standard, strong or auto.", choices=AUGMENTATIONS
@@ -152,10 +156,6 @@ class AugmentationConfig:
     cutmix: float | None = option(
         None, "Alpha of CutMix, 0 for none [default: the preset's].", minimum=0, below=10.00001
     )
-    stochastic_depth: float = option(
-        0.0, "Share of the training steps that skip the last residual block.", minimum=0, below=1
-    )
-    l2_sp: float = option(0.0, "Strength of the pull to the weights that training starts from.", minimum=0)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit import console, run
 from tlkit.config import AUTO, Config, TrainingConfig
+from tlkit.varying import steadiness_before, vary, write_steadiness
 
 if TYPE_CHECKING:
     import keras
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tlkit.data.loader import ImageDataset
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
+    from tlkit.explaining import PooledFeatures
     from tlkit.phases import Phase
     from tlkit.training.job import Step
     from tlkit.training.outcome import PhaseOutcome
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32  # Of a run that leaves the images in a step to be found: more would be another recipe.
 
 
-def train(config: Config, model: keras.Model, manifest: Manifest, store: Store, folder: Path, step: Step) -> None:
+def train(
+    config: Config,
+    model: keras.Model,
+    manifest: Manifest,
+    store: Store,
+    features: PooledFeatures | None,
+    folder: Path,
+    step: Step,
+) -> None:
     """Trains the model of a run and writes history.csv, phases.csv and what else was asked for.
 
     Args:
@@ -29,6 +39,7 @@ def train(config: Config, model: keras.Model, manifest: Manifest, store: Store, 
         model: The classifier, trained in place.
         manifest: With its split.
         store: Pixels of its images.
+        features: What the head sees before training; None where the weights are random.
         folder: The run folder.
         step: Shows steps.
     """
@@ -43,9 +54,11 @@ def train(config: Config, model: keras.Model, manifest: Manifest, store: Store, 
     phases = wanted_phases(config.training, model)
     console.say("\n".join(f"  {line}" for line in describe(phases).splitlines()))
     groups = manifest.items["group"].to_numpy()[manifest.indices("validation")].tolist()
+    images = vary(config, model, dataset(config, manifest, store, "train"), features, folder, step)
+    before = steadiness_before(config, model, manifest, store, features)
     history = fine_tune(
         model,
-        dataset(config, manifest, store, "train"),
+        images,
         validation_data=dataset(config, manifest, store, "validation"),
         strategy=phases,
         recipe=recipe_of(config.training),
@@ -62,6 +75,7 @@ def train(config: Config, model: keras.Model, manifest: Manifest, store: Store, 
         write_flows(folder, flows)
     if config.run.tensorboard:
         write_tensorboard_logs(folder / run.TENSORBOARD, rows)
+    write_steadiness(config, model, manifest, store, before, folder)
 
 
 def wanted_phases(training: TrainingConfig, model: keras.Model) -> tuple[Phase, ...]:

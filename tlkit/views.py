@@ -144,6 +144,10 @@ class ViewDataset(keras.utils.PyDataset):
         rows, labels = self.views.rows(self.epoch)
         return np.asarray(rows[chosen]), labels[chosen]
 
+    def with_batch_size(self, batch_size: int) -> ViewDataset:
+        """Returns the same from the first epoch on, in batches of another size."""
+        return ViewDataset(self.views, batch_size, self.seed)
+
     def on_epoch_begin(self) -> None:
         """Begins an epoch; Keras calls this."""
         self._within_epoch = True

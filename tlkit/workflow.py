@@ -66,7 +66,7 @@ def finetune(config: Config) -> Path:
 
         # --- Training, phase by phase -------------------------------------------------------------------------------
         console.heading("Training")
-        train(config, model, manifest, store, folder, timer)
+        train(config, model, manifest, store, features, folder, timer)
         model.save(folder / run.MODEL)
 
         # --- Evaluation, of the model as it lies on disk ------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +27,8 @@ class AugmentedDataset(keras.utils.PyDataset):
     layer mixes or the dataset is one-hot; sample weights stay with their picture.
 
     Args:
-        dataset: Of ours, with labels; its order, batch size and seed are kept.
+        dataset: Of ours, with labels, whose order, batch size and seed are kept; or arrays (images, labels), which
+            come in batches of 32 in a new order each epoch.
         layers: Augmentation layers, such as those of `preset`.
         seed: Of the augmentation.
         view: Where given, every epoch sees what this epoch would: one fixed view of each picture.
@@ -43,7 +45,7 @@ class AugmentedDataset(keras.utils.PyDataset):
 
     def __init__(
         self,
-        dataset: ImageDataset,
+        dataset: ImageDataset | tuple[np.ndarray, np.ndarray],
         layers: Sequence[keras.layers.Layer],
         seed: int = 0,
         view: int | None = None,
@@ -54,6 +56,10 @@ class AugmentedDataset(keras.utils.PyDataset):
         if views < 1:
             raise InputError(f"Expected views of at least 1. Received: {views}.")
         self.views = views
+        if isinstance(dataset, tuple):
+            images, labels = dataset
+            store: Any = ArrayStore(images)
+            dataset = ImageDataset(store, np.arange(len(images)), labels, shuffle=True, seed=seed)
         self.dataset, self.layers, self.seed, self.view = dataset, list(layers), seed, view
         self.chain = Augment(layers)
         if dataset.labels is None:
@@ -62,6 +68,17 @@ class AugmentedDataset(keras.utils.PyDataset):
         if self.chain.mixes and present < 2:
             raise InputError(f"Expected pictures of at least two classes to mix. Received: {present}.")
         self._compiled = _compiled(self.chain, dataset)
+
+    def over(self, dataset: ImageDataset) -> AugmentedDataset:
+        """Returns the same augmentation of another dataset, or of the same in another order."""
+        return AugmentedDataset(dataset, self.layers, self.seed, self.view, self.views)
+
+    def with_batch_size(self, batch_size: int) -> AugmentedDataset:
+        """Returns the same from the first epoch on, in batches of another size."""
+        changed = copy.copy(self.dataset)
+        changed.batch_size = batch_size
+        changed.resume()
+        return self.over(changed)
 
     @property
     def mixes(self) -> bool:
@@ -115,6 +132,32 @@ class AugmentedDataset(keras.utils.PyDataset):
         if labels.ndim == 2:
             return labels
         return np.eye(_num_classes(self.chain), dtype=np.float32)[labels]
+
+
+class OneHotLabels(keras.utils.PyDataset):
+    """Batches of another dataset with labels as float32 vectors over the classes, for the loss that mixing needs.
+
+    Args:
+        dataset: Batches (inputs, labels) with int labels (n,).
+        num_classes: Length of the vectors.
+    """
+
+    def __init__(self, dataset: Any, num_classes: int):
+        super().__init__(workers=0)
+        self.dataset, self.num_classes = dataset, num_classes
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
+        inputs, labels = self.dataset[index]
+        return inputs, np.eye(self.num_classes, dtype=np.float32)[np.asarray(labels, np.int64)]
+
+    def with_batch_size(self, batch_size: int) -> OneHotLabels:
+        """Returns the same in batches of another size."""
+        changed = copy.copy(self.dataset)
+        changed.batch_size = batch_size
+        return OneHotLabels(changed, self.num_classes)
 
 
 class _Run(keras.layers.Layer):
@@ -178,7 +221,8 @@ class ArrayStore:
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """Returns pictures, uint8 (n, height, width, 3)."""
-        return np.clip(np.rint(self._images[rows]), 0, 255).astype(np.uint8)
+        chosen = self._images[rows]
+        return chosen if chosen.dtype == np.uint8 else np.clip(np.rint(chosen), 0, 255).astype(np.uint8)
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         """Returns the same: there is no room for crops beyond what the model sees."""

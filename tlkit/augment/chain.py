@@ -128,6 +128,9 @@ class _Moves:
 
 
 def _keras_layer(layer: keras.layers.Layer, data: dict[str, Any]) -> dict[str, Any]:
-    """Calls one of Keras's own layers on a copy of the dict, which some of them write into."""
-    changed = layer(dict(data), training=True)
+    """Calls one of Keras's own layers; only those that mix get the labels, for not all of them take a dict."""
+    if isinstance(layer, keras.layers.MixUp | keras.layers.CutMix):
+        changed = layer(dict(data), training=True)
+    else:
+        changed = {**data, "images": layer(data["images"], training=True)}
     return {**changed, "images": ops.clip(ops.cast(changed["images"], "float32"), 0.0, 255.0)}

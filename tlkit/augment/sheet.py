@@ -31,7 +31,9 @@ def preview_sheet(
         uint8 (height, width, 3).
     """
     columns = [dataset.store.images(dataset.indices)]
-    columns += [AugmentedDataset(dataset, layers, seed, view=view)[0][0] for view in range(views)]
+    augmented = AugmentedDataset(dataset, layers, seed)
+    for augmented.view in range(views):
+        columns.append(augmented[0][0])
     drawn = [np.stack([_resized(picture, side) for picture in column]) for column in columns]
     height = len(drawn[0]) * (side + GAP) + GAP
     sheet = np.full((height, (views + 1) * (side + GAP) + WIDE_GAP, 3), PAPER, np.uint8)

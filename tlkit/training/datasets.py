@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from tlkit.activations import RowDataset
+from tlkit.augment.batches import ArrayStore, AugmentedDataset, OneHotLabels
 from tlkit.data.loader import ImageDataset
 from tlkit.errors import InputError
+from tlkit.views import ViewDataset
 
 BATCH_SIZE = 32  # For arrays; datasets bring their own.
 CHECKED_ROWS = 1024  # Of an array at a time.
@@ -52,6 +54,7 @@ def check_arrays(data: Any, num_classes: int, name: str) -> None:
     Raises:
         InputError: With what is wrong, and in which image.
     """
+    data = without_augmentation(data)
     if isinstance(data, ImageDataset):
         checked_labels(data.labels, num_classes, name)
     if not isinstance(data, tuple | list):
@@ -128,6 +131,10 @@ def prepare(
         labels = checked_labels(np.asarray(data[1]), num_classes, name)
         size = batch_size or BATCH_SIZE
         return Part(RowDataset(np.asarray(data[0]), labels, size, shuffle, seed), labels, size)
+    if isinstance(data, AugmentedDataset):
+        labels = checked_labels(data.dataset.labels, num_classes, name)
+        varied = data.over(_changed(data.dataset, batch_size or data.batch_size, shuffle, seed))
+        return Part(varied, labels, varied.batch_size, varied.mixes or data.dataset.one_hot)
     if isinstance(data, ImageDataset | RowDataset):
         labels = checked_labels(data.labels, num_classes, name)
         own = _changed(data, batch_size or data.batch_size, shuffle, seed)
@@ -146,9 +153,26 @@ def with_batch_size(part: Part, batch_size: int) -> Part:
     """Returns the same data in batches of another size, shuffled as before."""
     if isinstance(part.data, ImageDataset | RowDataset):
         data = _changed(part.data, batch_size, part.data.shuffle, part.data.seed)
+    elif isinstance(part.data, AugmentedDataset | OneHotLabels | ViewDataset):
+        data = part.data.with_batch_size(batch_size)
     else:
         data = _rebatched(part.data, part.batch_size, batch_size)
     return Part(data, part.labels, batch_size, part.one_hot)
+
+
+def with_labels_like(part: Part, other: Part, num_classes: int) -> Part:
+    """Returns a part whose labels are vectors over the classes where those of another are, for the same loss."""
+    if part.one_hot or not other.one_hot:
+        return part
+    return replace(part, data=OneHotLabels(part.data, num_classes), one_hot=True)
+
+
+def without_augmentation(data: Any) -> Any:
+    """Returns the plain pictures of a data set: as arrays where they came as such."""
+    if not isinstance(data, AugmentedDataset):
+        return data
+    plain = data.dataset
+    return (plain.store.images(plain.indices), plain.labels) if isinstance(plain.store, ArrayStore) else plain
 
 
 def _changed(data: Any, batch_size: int, shuffle: bool, seed: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from tlkit import strategies
+from tlkit.errors import InputError
 from tlkit.graph import head_dense, require_functional
 from tlkit.phases import Phase
 from tlkit.training.datasets import check_arrays
@@ -82,6 +83,12 @@ def fine_tune(
     for part, name in zip((data, validation_data), PARTS, strict=True):
         check_arrays(part, num_classes, name)
     recipe = recipe or Recipe()
+    whole = [phase for phase in strategy if phase.epochs and strategies.cut_of(model, phase, stages) is None]
+    if recipe.stochastic_depth and not whole:
+        raise InputError(
+            "Expected a strategy that trains everything, full or scratch, with stochastic_depth. Received: phases that "
+            "train less. Leave --stochastic-depth out."
+        )
     if recipe.deterministic:
         enable_determinism()
     history = FineTuneHistory()

@@ -16,6 +16,7 @@ from tlkit.config import AUTO
 from tlkit.errors import InputError
 from tlkit.features import batches, has_accelerator
 from tlkit.phases import Phase
+from tlkit.regularisation import pulled_to_start
 from tlkit.training.compiling import choose_jit, compile_part
 from tlkit.training.datasets import Part, class_weights, with_batch_size
 from tlkit.training.job import Job
@@ -84,7 +85,8 @@ def fit_part(
     if job.recipe.batch_size == AUTO:
         fitting = _fit_memory(part, fitting, notes)
     start = part.get_weights()
-    with mixed_precision(mixed_layers(job.model, part.layers), fitting.precision):
+    pull = pulled_to_start(part, job.recipe.l2_sp)
+    with pull, mixed_precision(mixed_layers(job.model, part.layers), fitting.precision):
         while True:
             try:
                 fitted = _fit_once(job, part, phase, fitting)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -40,6 +42,38 @@ def set_convex_head(
     probe = fit_probe(*train, *validation, num_classes=head.units, balance=balance, on_progress=on_progress)
     head.set_weights([probe.kernel, probe.bias] if head.use_bias else [probe.kernel])
     return probe
+
+
+def set_head_on_views(
+    model: keras.Model,
+    train: Features,
+    views: Sequence[np.ndarray],
+    validation: Features,
+    balance: bool,
+    on_progress: OnProgress | None,
+) -> tuple[Probe, bool]:
+    """Fits the convex head to plain pictures, and to them and their augmented views, and keeps what validates better.
+
+    Args:
+        model: The classifier.
+        train: As `set_convex_head` takes it, of plain pictures.
+        views: Features of augmented views of the same pictures, each (images, ...).
+        validation: As `set_convex_head` takes it.
+        balance: Whether every class weighs the same.
+        on_progress: Called with (penalties tried, penalties at most), twice.
+
+    Returns:
+        The probe, and whether it has seen the views.
+    """
+    head = head_dense(model)
+    plain = set_convex_head(model, train, validation, balance, on_progress)
+    before = head.get_weights()
+    rows = np.concatenate([np.asarray(train[0]), *(np.asarray(view) for view in views)])
+    varied = set_convex_head(model, (rows, np.tile(train[1], 1 + len(views))), validation, balance, on_progress)
+    if min(point.val_loss for point in varied.path) < min(point.val_loss for point in plain.path):
+        return varied, True
+    head.set_weights(before)
+    return plain, False
 
 
 def record_probe(history: keras.callbacks.History, probe: Probe) -> None:

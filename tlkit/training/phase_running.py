@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
 
 from tlkit.activations import RowDataset, activations
+from tlkit.augment.batches import AugmentedDataset
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
 from tlkit.graph import split_model
 from tlkit.phase_gains import Gain, measure_gain, worth_keeping
 from tlkit.phases import Phase
+from tlkit.regularisation import with_stochastic_depth
 from tlkit.strategies import apply_phase, cut_of
+from tlkit.training.augmented import MIXES_ALONE, Augmented, tell_head
 from tlkit.training.compiling import gives_probabilities
-from tlkit.training.datasets import Part, check_finite, checked_labels, prepare
+from tlkit.training.datasets import (
+    Part,
+    check_finite,
+    checked_labels,
+    prepare,
+    with_labels_like,
+    without_augmentation,
+)
 from tlkit.training.fitting import Fitted, fit_part
-from tlkit.training.head import record_probe, set_convex_head
+from tlkit.training.head import record_probe, set_convex_head, set_head_on_views
 from tlkit.training.job import Job
 from tlkit.training.outcome import PhaseOutcome
 
@@ -97,9 +107,12 @@ def _gain(job: Job, trained: _Trained) -> Gain | None:
 def _train_whole(job: Job, phase: Phase, deadline: float) -> _Trained:
     """Trains everything, on a twin over the same layers: so the model saves and loads without our optimizer."""
     twin = keras.Model(job.model.inputs[0], job.model.outputs[0])
+    if job.recipe.stochastic_depth:
+        twin = with_stochastic_depth(job.model, job.recipe.stochastic_depth)
     size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
     train = prepare(job.train, job.num_classes, PARTS[0], batch_size=size, shuffle=True, seed=job.seed)
     validation = prepare(job.validation, job.num_classes, PARTS[1], batch_size=size)
+    validation = with_labels_like(validation, train, job.num_classes)
     fitted = fit_part(job, twin, phase, train, validation, deadline)
     return _judged(job, job.model, validation, fitted)
 
@@ -110,9 +123,11 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
     assert cut is not None
     prefix, suffix = split_model(job.model, cut)
     computed = []
-    for data, name in zip((job.train, job.validation), PARTS, strict=True):
+    for data, name in zip((without_augmentation(job.train), job.validation), PARTS, strict=True):
         with job.step(f"Computing features of the {name} images", "batches") as on_progress:
             computed.append(activations(prefix, data, on_progress))
+    views = Augmented(job, prefix) if isinstance(job.train, AugmentedDataset) else None
+    notes: list[str] = []
     try:
         labels = [
             checked_labels(found.labels, job.num_classes, name) for found, name in zip(computed, PARTS, strict=True)
@@ -122,8 +137,16 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
                 check_finite(found.rows, f"the features of {name} image")
         if phase.convex_head:
             features = [(found.rows, known) for found, known in zip(computed, labels, strict=True)]
+            varied = views.for_head() if views else []
             with job.step("Fitting the head", "penalties") as on_progress:
-                probe = set_convex_head(job.model, features[0], features[1], job.recipe.balance, on_progress)
+                if varied:
+                    probe, better = set_head_on_views(
+                        job.model, features[0], varied, features[1], job.recipe.balance, on_progress
+                    )
+                    notes.append(tell_head(len(varied), better))
+                else:
+                    notes += [MIXES_ALONE] if views else []
+                    probe = set_convex_head(job.model, features[0], features[1], job.recipe.balance, on_progress)
             record_probe(job.history, probe)
         size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
         sizes = (size or getattr(data, "batch_size", None) or 32 for data in (job.train, job.validation))
@@ -131,11 +154,17 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
             Part(RowDataset(found.rows, known, size, shuffle, job.seed), known, size)
             for found, known, size, shuffle in zip(computed, labels, sizes, (True, False), strict=True)
         )
+        if views and phase.epochs:
+            train = views.part(labels[0], train.batch_size)
+            validation = with_labels_like(validation, train, job.num_classes)
+            notes.append(views.tell(phase.epochs))
         fitted = fit_part(job, suffix, phase, train, validation, deadline) if phase.epochs else Fitted(())
-        return _judged(job, suffix, validation, fitted)
+        return _judged(job, suffix, validation, replace(fitted, notes=(*notes, *fitted.notes)))
     finally:
         for found in computed:
             found.close()
+        if views:
+            views.close()
 
 
 def _judged(job: Job, part: keras.Model, validation: Part, fitted: Fitted) -> _Trained:

@@ -24,6 +24,9 @@ class Recipe:
         label_smoothing: Share of the truth that is spread evenly over all classes.
         balance: Whether every class weighs the same, in the convex head, the loss and the choice of the best epoch.
         ema: Momentum of a moving average of the weights, which then is what is validated and kept; None for none.
+        stochastic_depth: Share of the pictures for which the last residual branch is skipped, where everything trains;
+            see `tlkit.regularisation.with_stochastic_depth`.
+        l2_sp: Strength of the pull to the weights that a phase starts from; see `tlkit.regularisation.pulled_to_start`.
         precision: `"float32"`, `"bfloat16"`, `"float16"` or `"auto"`, of the layers that train, head and preprocessing
             apart. Weights and the saved model are float32 in any case.
         jit: `"on"`, `"off"` or `"auto"`, for XLA.
@@ -38,6 +41,8 @@ class Recipe:
     label_smoothing: float = 0.0
     balance: bool = False
     ema: float | None = None
+    stochastic_depth: float = 0.0
+    l2_sp: float = 0.0
     precision: str = "float32"
     jit: str = AUTO
     record_gradients: bool = False
