@@ -50,8 +50,11 @@ format: $(STAMP)  ## Put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Print the measured figures of this machine
+bench: $(STAMP)  ## Print the measured figures of this machine: some hours, and 3 GB for the peers
 	$(BIN)/python benchmarks/first_light.py
+	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/engines.py --head
+	$(BIN)/python benchmarks/features.py
 
 clean-environment:  ## Remove the virtual environment
 	rm -rf $(VENV)

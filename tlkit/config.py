@@ -24,6 +24,9 @@ GEOMETRIES = ("crop", "pad", "squash")
 AUGMENTATIONS = ("none", "light", "standard", "strong", "auto")
 POOLINGS = ("avg", "max", "both")
 PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
+ENGINES = ("auto", "keras", "openvino", "openvino-bfloat16")
+STORAGES = ("float32", "float16", "bfloat16")
+SWITCH = ("on", "off")
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,25 @@ class AugmentationConfig:
 
 
 @dataclass(frozen=True)
+class ExtractionConfig:
+    """How the outputs of a frozen part are computed and kept."""
+
+    cache: str = option(
+        "on", "on: frozen parts are computed once and kept for later runs; off: anew at every step.", choices=SWITCH
+    )
+    engine: str = option(
+        "auto",
+        "What computes frozen parts: keras, openvino, openvino-bfloat16, or the faster harmless one: auto.",
+        choices=ENGINES,
+    )
+    storage: str = option(
+        "float32",
+        "How their outputs are kept: float32 (exact), or float16 or bfloat16 in half the space.",
+        choices=STORAGES,
+    )
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """How the model is judged."""
 
@@ -183,6 +205,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -238,7 +261,7 @@ def load_config(
     """Reads a run's options from a TOML file and from the command line, which wins.
 
     Args:
-        file: A TOML file with the tables `data`, `model`, `training`, `augmentation`, `evaluation` and `run`, or None.
+        file: A TOML file with the tables of `Config`, or None.
         overrides: Values by option name, as text or already typed; None means not given.
         checks: Further checks by option name, called with the value where there are problems already, so that theirs
             are told with them; each raises InputError where the value is wrong.

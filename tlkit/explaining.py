@@ -6,6 +6,7 @@ Heat maps of mistakes, a map of the images, labels that look wrong, and what the
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from tlkit import results, run
-from tlkit.activations import activations
+from tlkit.activations import DEFAULT, Activations, activations
 from tlkit.analysis.gradcam import grad_cam
 from tlkit.analysis.heat_maps import HeatMaps
 from tlkit.analysis.occlusion import occlusion
+from tlkit.config import ExtractionConfig
 from tlkit.console import OnProgress
 from tlkit.cross_validation import CrossValidation, cross_validate
 from tlkit.data.division import divide
@@ -30,6 +32,7 @@ from tlkit.embedding import embed
 from tlkit.errors import InputError
 from tlkit.graph import feature_layer, split_model
 from tlkit.label_issues import LabelIssues, find_label_issues
+from tlkit.large_arrays import large_array
 from tlkit.probe import fit_probe
 from tlkit.report.pictures import least_sure_hits, worst_mistakes
 from tlkit.strategies import Phase, apply_phase
@@ -40,6 +43,7 @@ PICTURE_SIZE = 160  # Pixels of a heat map's longer side: readable at twice the 
 GLOW = np.array([232, 110, 30])  # On grey, told apart by those who see no red or green, too.
 MOST_ON_MAP = 2000  # t-SNE takes 7 s for so many, and a page could not show more of them apart.
 FOLDS = 5
+COPIED = 4096  # Rows of features that are in memory at a time.
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,11 @@ class PooledFeatures:
 
 
 def pooled_features(
-    model: keras.Model, manifest: Manifest, store: Store, on_progress: OnProgress | None = None
+    model: keras.Model,
+    manifest: Manifest,
+    store: Store,
+    on_progress: OnProgress | None = None,
+    extraction: ExtractionConfig = DEFAULT,
 ) -> PooledFeatures:
     """Computes the features of the training and validation images, for `write_explanations`.
 
@@ -67,25 +75,36 @@ def pooled_features(
         model: A classifier, not trained on these images yet.
         manifest: With its split.
         store: Its images.
-        on_progress: Called with (batches done, batches in all) of each part in turn.
+        on_progress: Called with (images done, images in all) of each part in turn.
+        extraction: How they are computed and kept.
 
     Raises:
         InputError: The model has no global pooling or Flatten layer before its head.
     """
     apply_phase(model, Phase("features"))
     rows = [manifest.indices(split) for split in ("train", "validation")]
-    parts = [_features(model, manifest, store, one, on_progress) for one in rows if len(one)]
-    return PooledFeatures(np.concatenate(rows), np.concatenate(parts))
+    parts = [_activations(model, manifest, store, one, on_progress, extraction) for one in rows if len(one)]
+    shape = sum(len(part.labels) for part in parts), math.prod(parts[0].rows.shape[1:])
+    values, start = large_array(shape, np.float32), 0
+    for part in parts:
+        for first in range(0, len(part.labels), COPIED):
+            some = part.rows[first : first + COPIED]
+            values[start : start + len(some)] = some.reshape(len(some), -1)
+            start += len(some)
+        part.close()
+    return PooledFeatures(np.concatenate(rows), values)
 
 
-def _features(
-    model: keras.Model, manifest: Manifest, store: Store, rows: np.ndarray, on_progress: OnProgress | None = None
-) -> np.ndarray:
+def _activations(
+    model: keras.Model,
+    manifest: Manifest,
+    store: Store,
+    rows: np.ndarray,
+    on_progress: OnProgress | None,
+    extraction: ExtractionConfig,
+) -> Activations:
     prefix, _ = split_model(model, feature_layer(model))
-    found = activations(prefix, ImageDataset(store, rows, manifest.labels()[rows]), on_progress)
-    values = np.array(found.rows).reshape(len(rows), -1)
-    found.close()
-    return values
+    return activations(prefix, ImageDataset(store, rows, manifest.labels()[rows]), on_progress, extraction)
 
 
 def write_explanations(
@@ -96,6 +115,7 @@ def write_explanations(
     table: pd.DataFrame,
     features: PooledFeatures | None = None,
     on_progress: OnProgress | None = None,
+    extraction: ExtractionConfig = DEFAULT,
 ) -> None:
     """Writes explanations.json and what belongs to it: explanations/*.jpg, embedding.csv, label_issues.csv.
 
@@ -110,13 +130,14 @@ def write_explanations(
         table: From `results.prediction_table`.
         features: From `pooled_features`, called before training; without them no label is judged.
         on_progress: Called with (steps done, steps in all).
+        extraction: As for `pooled_features`.
     """
     judged = results.judged_part(table)
     notes: list[str] = []
     told = on_progress or (lambda done, total: None)
     facts: dict[str, Any] = {"heat_maps": _write_heat_maps(folder, model, manifest, store, judged, notes)}
     told(1, 3)
-    facts["embedding"] = _write_embedding(folder, model, manifest, store, judged, notes)
+    facts["embedding"] = _write_embedding(folder, model, manifest, store, judged, notes, extraction)
     told(2, 3)
     facts |= {"cross_validation": None, "label_issues": None}
     if features is not None:
@@ -179,17 +200,24 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> bytes:
 
 
 def _write_embedding(
-    folder: Path, model: keras.Model, manifest: Manifest, store: Store, judged: pd.DataFrame, notes: list[str]
+    folder: Path,
+    model: keras.Model,
+    manifest: Manifest,
+    store: Store,
+    judged: pd.DataFrame,
+    notes: list[str],
+    extraction: ExtractionConfig,
 ) -> dict[str, Any] | None:
     rows = rows_on_map(judged)
     if not len(rows):
         return None
     try:
-        values = _features(model, manifest, store, rows)
+        found = _activations(model, manifest, store, rows, None, extraction)
     except InputError as error:
         notes.append(f"There is no map of the images. {error}")
         return None
-    places, method = embed(values)
+    places, method = embed(np.array(found.rows).reshape(len(rows), -1))
+    found.close()
     items = manifest.items["item"].to_numpy()[rows]
     cells = [(run.safe_cell(item), f"{x:.4f}", f"{y:.4f}") for item, (x, y) in zip(items, places, strict=True)]
     _write_csv(folder / run.EMBEDDING, ("item", "x", "y"), cells)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -11,6 +13,9 @@ import numpy as np
 from tlkit.console import OnProgress
 
 SMALLEST_BATCH = 16
+AHEAD = 2
+
+T = TypeVar("T")
 
 
 def prepare_inference(model: keras.Model) -> keras.Model:
@@ -63,11 +68,26 @@ def predicted_batches(
     prepare_inference(model)
     total = _number_of_batches(data, batch_size)
     full = 0
-    for done, (x, y) in enumerate(batches(data, batch_size), start=1):
+    source = batches(data, batch_size)
+    # A data set of ours can be read from any thread; others may be bound to this one.
+    if isinstance(data, keras.utils.PyDataset):
+        source = read_ahead(source)
+    for done, (x, y) in enumerate(source, start=1):
         full = max(full, -(-len(x) // SMALLEST_BATCH) * SMALLEST_BATCH)
-        yield np.asarray(model.predict_on_batch(_padded(x, full)))[: len(x)], y
+        yield np.asarray(model.predict_on_batch(padded(x, full)))[: len(x)], y
         if on_progress and total:
             on_progress(done, total)
+
+
+def read_ahead(source: Iterable[T]) -> Iterator[T]:
+    """Yields what `source` yields, which is read by a thread, two items ahead: reading and computing overlap."""
+    end = object()
+    iterator = iter(source)
+    with ThreadPoolExecutor(1, "tlkit-read-ahead") as thread:
+        pending = deque(thread.submit(next, iterator, end) for _ in range(AHEAD))
+        while (item := pending.popleft().result()) is not end:
+            pending.append(thread.submit(next, iterator, end))
+            yield item  # type: ignore[misc]
 
 
 def predict_in_order(
@@ -91,8 +111,8 @@ def _number_of_batches(data: Any, batch_size: int) -> int:
         return 0
 
 
-def _padded(x: np.ndarray, size: int) -> np.ndarray:
-    """Repeats the last row up to `size` rows."""
+def padded(x: np.ndarray, size: int) -> np.ndarray:
+    """Returns `x` with its last row repeated up to `size` rows."""
     if len(x) == size:
         return x
     return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])

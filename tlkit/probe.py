@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from tlkit.console import OnProgress
 from tlkit.errors import InputError
-from tlkit.logistic import fit, rotate
+from tlkit.logistic import CHUNK, GRADIENT_TOLERANCE, fit, log_loss_and_accuracy, rotate
 
 # Penalties per training image on standardised features, strong to weak, three a decade. Weaker ones than the last
 # interpolate the training set on every set measured; stronger ones than the first leave the prior.
 PENALTIES = tuple(float(f"{10 ** (exponent / 3):.3g}") for exponent in range(3, -13, -1))
+# Of large sets, along the path, where only the choice matters: losses are right to 1 %. The chosen head is then fitted
+# to the full. Small sets, where it costs nothing and a loose fit would differ by more, are fitted so at every penalty.
+PATH_TOLERANCE = 3e-4
+LARGE = 1e8  # Images times features times classes.
 PATIENCE = 3  # Penalties without a better validation loss before the path is left.
 
 
@@ -77,18 +80,17 @@ def fit_probe(
         InputError: Fewer than two classes have training images, or features are not finite.
     """
     _check(features, labels)
-    mean, scale = _standardisation(features)
-    rotated = rotate((features - mean) / scale)
-    validation = ((validation_features - mean) / scale) @ rotated.basis
-    importance = tuple(_importance(part) if balance else None for part in (labels, validation_labels))
+    rotated = rotate(features)
+    validation = rotated.transform(validation_features)
+    importance = tuple(class_balance(part) if balance else None for part in (labels, validation_labels))
+    parts = (rotated.scores, labels, importance[0]), (validation, validation_labels, importance[1])
+    tolerance = PATH_TOLERANCE if features.size * num_classes > LARGE else GRADIENT_TOLERANCE
     weights = np.zeros((len(rotated.variances) + 1, num_classes))
     best = weights
     path: list[PathPoint] = []
     for penalty in PENALTIES:
-        weights = fit(rotated, labels, num_classes, penalty, weights, importance=importance[0])
-        train_score = _score(rotated.scores, weights, labels, importance[0])
-        validation_score = _score(validation, weights, validation_labels, importance[1])
-        path.append(PathPoint(penalty, *train_score, *validation_score))
+        weights = fit(rotated, labels, num_classes, penalty, weights, importance=importance[0], tolerance=tolerance)
+        path.append(_point(penalty, weights, parts))
         if on_progress:
             on_progress(len(path), len(PENALTIES))
         chosen = int(np.argmin([point.val_loss for point in path]))
@@ -96,37 +98,30 @@ def fit_probe(
             best = weights
         elif len(path) - 1 - chosen >= PATIENCE:
             break
-    kernel = rotated.basis @ best[:-1] / scale[:, None]
-    bias = best[-1] - mean @ kernel
-    return Probe(kernel.astype("float32"), bias.astype("float32"), path[chosen].penalty, tuple(path))
+    penalty = path[chosen].penalty
+    best = fit(rotated, labels, num_classes, penalty, best, importance=importance[0])
+    path[chosen] = _point(penalty, best, parts)
+    kernel, bias = rotated.to_features(best)
+    return Probe(kernel.astype("float32"), bias.astype("float32"), penalty, tuple(path))
+
+
+Scored = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # Scores, labels, importance.
+
+
+def _point(penalty: float, weights: np.ndarray, parts: tuple[Scored, Scored]) -> PathPoint:
+    found = (log_loss_and_accuracy(scores, weights, labels, importance) for scores, labels, importance in parts)
+    return PathPoint(penalty, *(value for pair in found for value in pair))
+
+
+def class_balance(labels: np.ndarray) -> np.ndarray:
+    """Returns weights of images, 1 on average, that give every class the same sum."""
+    present, counts = np.unique(labels, return_counts=True)
+    return (len(labels) / (len(present) * counts))[np.searchsorted(present, labels)]
 
 
 def _check(features: np.ndarray, labels: np.ndarray) -> None:
     present = len(np.unique(labels))
     if present < 2:
         raise InputError(f"Expected training images of at least two classes. Received: {present} class(es).")
-    if not np.isfinite(features).all():
+    if not all(np.isfinite(features[start : start + CHUNK]).all() for start in range(0, len(features), CHUNK)):
         raise InputError("Expected finite features. Received NaN or infinite ones: are the weights or images damaged?")
-
-
-def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation by feature; a constant feature is left on its scale."""
-    mean = features.mean(axis=0, dtype="float64")
-    scale = features.std(axis=0, dtype="float64")
-    return mean, np.where(scale > 1e-8 * (1 + np.abs(mean)), scale, 1.0)
-
-
-def _importance(labels: np.ndarray) -> np.ndarray:
-    """Returns weights of images, 1 on average, that give every class the same sum."""
-    present, counts = np.unique(labels, return_counts=True)
-    return (len(labels) / (len(present) * counts))[np.searchsorted(present, labels)]
-
-
-def _score(
-    scores: np.ndarray, weights: np.ndarray, labels: np.ndarray, importance: np.ndarray | None
-) -> tuple[float, float]:
-    """Returns mean negative log-likelihood, weighted by importance, and plain accuracy."""
-    logits = scores @ weights[:-1] + weights[-1]
-    picked = logits[np.arange(len(labels)), labels]
-    losses = logsumexp(logits, axis=1) - picked
-    return float(np.average(losses, weights=importance)), float(np.mean(logits.argmax(axis=1) == labels))

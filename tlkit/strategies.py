@@ -165,6 +165,16 @@ def stages_at_last_resolution(model: keras.Model, stages: Sequence[Stage]) -> st
     return stages[first].name
 
 
+def cuts_of(model: keras.Model, phases: Sequence[Phase], stages: Sequence[Stage] | None = None) -> list[str]:
+    """Returns the layers after which training starts in phases that leave something frozen.
+
+    Raises:
+        InputError: A phase names a stage that the model does not have.
+    """
+    known = stages_of(model) if stages is None else stages
+    return [cut for phase in phases if (cut := cut_of(model, phase, known)) is not None]
+
+
 def cut_of(model: keras.Model, phase: Phase, stages: Sequence[Stage]) -> str | None:
     """Returns the layer after which training starts in a phase, or None where everything trains.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ def train(
     features: PooledFeatures | None,
     folder: Path,
     step: Step,
-) -> None:
+) -> list[dict[str, Any]]:
     """Trains the model of a run and writes history.csv, phases.csv and what else was asked for.
 
     Args:
@@ -42,6 +43,9 @@ def train(
         features: What the head sees before training; None where the weights are random.
         folder: The run folder.
         step: Shows steps.
+
+    Returns:
+        How the outputs of frozen parts were computed.
     """
     from tlkit.analysis.flow_record import write_flows
     from tlkit.phase_gains import write_phase_gains
@@ -61,7 +65,7 @@ def train(
         images,
         validation_data=dataset(config, manifest, store, "validation"),
         strategy=phases,
-        recipe=recipe_of(config.training),
+        recipe=replace(recipe_of(config.training), extraction=config.extraction),
         seed=config.training.seed,
         groups=groups,
         step=step,
@@ -76,6 +80,7 @@ def train(
     if config.run.tensorboard:
         write_tensorboard_logs(folder / run.TENSORBOARD, rows)
     write_steadiness(config, model, manifest, store, before, folder)
+    return history.extractions
 
 
 def wanted_phases(training: TrainingConfig, model: keras.Model) -> tuple[Phase, ...]:

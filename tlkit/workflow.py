@@ -20,6 +20,7 @@ from tlkit.training_run import dataset, train
 
 # Checks of options that need more than config.py knows, so that all mistakes of a configuration are told at once.
 CHECKS = {"backbone": lambda name: name.lower().endswith(".keras") or get_backbone(name)}
+PARTS = {"training": "train", "validation": "validation"}
 CHECKED_IMAGES = 32  # For a look at whether the backbone's features make sense.
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def finetune(config: Config) -> Path:
 
         # --- Training, phase by phase -------------------------------------------------------------------------------
         console.heading("Training")
-        train(config, model, manifest, store, features, folder, timer)
+        timer.extractions += train(config, model, manifest, store, features, folder, timer)
         model.save(folder / run.MODEL)
 
         # --- Evaluation, of the model as it lies on disk ------------------------------------------------------------
@@ -161,6 +162,7 @@ class Timer:
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self.seconds: dict[str, float] = {}
         self.peak_memory_bytes: dict[str, int] = {}
+        self.extractions: list[dict[str, Any]] = []
 
     @contextmanager
     def __call__(self, text: str, unit: str = "") -> Iterator[console.OnProgress]:
@@ -252,10 +254,16 @@ def _pooled_features(
     """Features for judging labels; None where they would be those of random weights."""
     if config.training.strategy == "scratch" or config.model.weights == "none":
         return None
+    from tlkit.activations import compute_ahead
     from tlkit.explaining import pooled_features
+    from tlkit.strategies import cuts_of
+    from tlkit.training_run import dataset, wanted_phases
 
-    with timer("Computing what the backbone sees", "batches") as on_progress:
-        return pooled_features(model, manifest, store, on_progress)
+    # Where later phases cut lower, that comes first: the features that the head sees are computed from there.
+    parts = {part: dataset(config, manifest, store, split) for part, split in PARTS.items()}
+    compute_ahead(model, cuts_of(model, wanted_phases(config.training, model)), parts, timer, config.extraction)
+    with timer("Computing what the backbone sees", "images") as on_progress:
+        return pooled_features(model, manifest, store, on_progress, config.extraction)
 
 
 def _evaluate(
@@ -278,7 +286,7 @@ def _evaluate(
     results.write_predictions(folder, table, probabilities)
     results.write_thumbnails(folder, table, manifest, store)
     with timer("Explaining predictions", "steps") as on_progress:
-        write_explanations(folder, model, manifest, store, table, features, on_progress)
+        write_explanations(folder, model, manifest, store, table, features, on_progress, config.extraction)
     with timer("Computing metrics and intervals"):
         labels = {split: manifest.labels(split) for split in ("train", "validation", "test")}
         groups = {split: manifest.items["group"].to_numpy()[manifest.indices(split)].tolist() for split in labels}
@@ -313,6 +321,7 @@ def _write_environment(folder: Path, timer: Timer, parameters: dict[str, int]) -
         "seconds": timer.seconds,
         "peak_memory_bytes": timer.peak_memory_bytes,
         "parameters": parameters,
+        "extractions": timer.extractions,
     }
     run.write_json(folder / run.ENVIRONMENT, facts)
 

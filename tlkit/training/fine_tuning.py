@@ -10,10 +10,11 @@ from typing import Any
 import keras
 
 from tlkit import strategies
+from tlkit.activations import compute_ahead
 from tlkit.errors import InputError
 from tlkit.graph import head_dense, require_functional
 from tlkit.phases import Phase
-from tlkit.training.datasets import check_arrays
+from tlkit.training.datasets import check_arrays, without_augmentation
 from tlkit.training.determinism import enable_determinism
 from tlkit.training.job import Job, Step, silent
 from tlkit.training.outcome import FineTuneHistory, PhaseOutcome
@@ -102,6 +103,9 @@ def fine_tune(
 
 def _run(job: Job, phases: Sequence[Phase], on_phase: Callable[[PhaseOutcome], None] | None) -> None:
     """Runs phases in turn; those with gradient training share the time evenly, and pass on what they leave."""
+    cuts = strategies.cuts_of(job.model, phases, job.stages)
+    plain = dict(zip(PARTS, (without_augmentation(job.train), job.validation), strict=True))
+    compute_ahead(job.model, cuts, plain, job.step, job.recipe.extraction)
     kept = phases[0]
     for index, phase in enumerate(phases):
         to_come = sum(bool(later.epochs) for later in phases[index:])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 
-from tlkit.activations import RowDataset, activations
+from tlkit.activations import RowDataset, compute
 from tlkit.augment.batches import AugmentedDataset
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
@@ -124,10 +124,12 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
     prefix, suffix = split_model(job.model, cut)
     computed = []
     for data, name in zip((without_augmentation(job.train), job.validation), PARTS, strict=True):
-        with job.step(f"Computing features of the {name} images", "batches") as on_progress:
-            computed.append(activations(prefix, data, on_progress))
+        computed.append(compute(prefix, data, name, job.step, job.recipe.extraction))
+    job.history.extractions += [
+        {"phase": phase.name, "part": name, **found.facts} for found, name in zip(computed, PARTS, strict=True)
+    ]
     views = Augmented(job, prefix) if isinstance(job.train, AugmentedDataset) else None
-    notes: list[str] = []
+    notes = list(dict.fromkeys(note for found in computed for note in found.notes))
     try:
         labels = [
             checked_labels(found.labels, job.num_classes, name) for found, name in zip(computed, PARTS, strict=True)
@@ -136,7 +138,7 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
             if isinstance(found.rows, np.ndarray):
                 check_finite(found.rows, f"the features of {name} image")
         if phase.convex_head:
-            features = [(found.rows, known) for found, known in zip(computed, labels, strict=True)]
+            features = [(np.asarray(found.rows), known) for found, known in zip(computed, labels, strict=True)]
             varied = views.for_head() if views else []
             with job.step("Fitting the head", "penalties") as on_progress:
                 if varied:

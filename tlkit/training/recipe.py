@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
-from tlkit.config import AUTO, TrainingConfig, options
+from tlkit.config import AUTO, ExtractionConfig, TrainingConfig, options
 from tlkit.durations import parse_duration
 from tlkit.errors import InputError
 
@@ -33,6 +33,7 @@ class Recipe:
         record_gradients: Whether each phase's outcome holds how gradients flowed, measured once an epoch.
         deterministic: Whether to ask the backend for the same bits in every run; holds for the whole process.
         time_budget: Seconds for training, or None.
+        extraction: How the outputs of what is frozen are computed and kept.
     """
 
     batch_size: int | str | None = None
@@ -48,23 +49,27 @@ class Recipe:
     record_gradients: bool = False
     deterministic: bool = False
     time_budget: float | None = None
+    extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
 
     def __post_init__(self) -> None:
         rules = {option.name: option.rule for option in options() if option.section == "training"}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "time_budget":
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "extraction":
+                continue
+            if item.name == "time_budget":
                 if value is not None and value <= 0:
                     raise InputError(f"Expected time_budget greater than 0 seconds. Received: {value:g}.")
-            elif value is not None and value not in rules[field.name].words:
-                problem = rules[field.name].problem(field.name, value)
+            elif value is not None and value not in rules[item.name].words:
+                problem = rules[item.name].problem(item.name, value)
                 if problem:
                     raise InputError(problem)
 
 
 def recipe_of(config: TrainingConfig) -> Recipe:
     """Returns the recipe that a run's options ask for."""
-    shared = {field.name: getattr(config, field.name) for field in fields(Recipe)}
+    names = {item.name for item in fields(config)}
+    shared = {item.name: getattr(config, item.name) for item in fields(Recipe) if item.name in names}
     seconds = AUTO_SECONDS if config.strategy == AUTO else None
     if config.time_budget is not None:
         seconds = parse_duration(config.time_budget)

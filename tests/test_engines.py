@@ -1,0 +1,169 @@
+"""Every engine gives what Keras computes, in order; the choice among them is measured once and remembered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tlkit import cache, data
+from tlkit.activations import activations
+from tlkit.config import ExtractionConfig
+from tlkit.engines import choose_engine, open_engine, preferred
+from tlkit.engines import choosing as choosing_module
+from tlkit.engines.keras_engine import KerasEngine
+from tlkit.errors import InputError
+from tlkit.features import padded, predict_in_order, read_ahead
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def small_net(depth: int = 1) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
+    for _ in range(depth):
+        x = keras.layers.Conv2D(16, 3, strides=2, activation="relu")(x)
+        x = keras.layers.BatchNormalization()(x)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="small_net")
+
+
+def images(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype("uint8")
+
+
+@pytest.fixture(params=["keras", "openvino", "openvino-bfloat16"])
+def name(request: pytest.FixtureRequest) -> str:
+    if request.param != "keras":
+        pytest.importorskip("openvino")
+        pytest.importorskip("tensorflow")
+    return request.param
+
+
+def test_rows_come_in_order_whatever_the_blocks(name: str, own_cache: Path) -> None:
+    model, pixels = small_net(), images(150)
+    blocks = [pixels[:70], pixels[70:71], pixels[71:]]
+    rows = list(open_engine(name, model).run(blocks))
+    assert [len(block) for block in rows] == [70, 1, 79]
+    expected = model.predict(pixels, verbose=0)
+    tolerance = 0.03 if name.endswith("bfloat16") else 1e-5
+    np.testing.assert_allclose(np.concatenate(rows), expected, atol=tolerance * np.abs(expected).max())
+
+
+def test_an_engine_can_be_left_early_and_used_again(name: str, own_cache: Path) -> None:
+    engine, pixels = open_engine(name, small_net()), images(64)
+    started = engine.run([pixels, pixels])
+    first = next(started)
+    started.close()
+    np.testing.assert_array_equal(next(engine.run([pixels])), first)
+
+
+def test_an_export_is_made_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    open_engine("openvino", small_net())
+    monkeypatch.setattr("tlkit.engines.openvino_engine._export", None)
+    open_engine("openvino", small_net())
+
+
+def test_rows_as_inputs_keep_their_fractions(own_cache: Path) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("tensorflow")
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, keras.layers.Dense(4)(inputs))
+    rows = np.random.default_rng(0).normal(size=(20, 8)).astype("float32")
+    found = next(open_engine("openvino", model, np.float32).run([rows]))
+    np.testing.assert_allclose(found, model.predict(rows, verbose=0), atol=1e-5)
+
+
+def test_an_engine_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlkit.engines.openvino_engine.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"tlkit\[fast\]") as caught:
+        open_engine("openvino", small_net())
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="Did you mean 'keras'"):
+        open_engine("kerass", small_net())
+
+
+def test_little_work_is_not_tried_out(own_cache: Path) -> None:
+    engine, choice = choose_engine(small_net(), "auto", images(32), num_images=32)
+    assert engine.name == "keras"
+    assert len(choice.rates) == 1
+
+
+def test_the_choice_is_measured_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, choice = choose_engine(small_net(), "keras", images(32), num_images=10**9)
+    assert len(choice.rates) > 1
+    monkeypatch.setattr(choosing_module, "_try_out", None)
+    again, remembered = choose_engine(small_net(), "keras", images(32), num_images=10**9)
+    assert remembered == choice
+    assert isinstance(first, KerasEngine)
+    assert isinstance(again, KerasEngine)
+    assert (again.batch_size, again.jit) == (first.batch_size, first.jit)
+
+
+def test_only_engines_shown_harmless_are_taken_unasked(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("tensorflow")
+    monkeypatch.setattr(choosing_module, "EXPORT_SECONDS", 0.0)
+    _, choice = choose_engine(small_net(), "auto", images(32), num_images=32)
+    assert "openvino" not in choice.rates
+    monkeypatch.setattr(choosing_module, "UNHARMED", {"openvino": ("small",), "openvino-bfloat16": ()})
+    _, choice = choose_engine(small_net(2), "auto", images(32), num_images=32)
+    assert "openvino" in choice.rates
+    assert "openvino-bfloat16" not in choice.rates
+
+
+def test_an_engine_that_computes_something_else_is_left_out(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("tensorflow")
+    monkeypatch.setattr(choosing_module, "EXPORT_SECONDS", 0.0)
+    monkeypatch.setattr(choosing_module, "TOLERANCE", 0.0)
+    monkeypatch.setattr(choosing_module, "UNHARMED", {"openvino": ("small",)})
+    engine, choice = choose_engine(small_net(3), "auto", images(32), num_images=32)
+    assert engine.name == "keras"
+    assert "openvino is left out" in choice.note
+
+
+def test_rows_of_engines_have_addresses_of_their_own(own_cache: Path) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("tensorflow")
+    manifest = data.builtin("digits").split(seed=0).few_shot(4, seed=0)
+    train = data.load(manifest, "train", image_size=32, shuffle=False)
+    prefix = small_net(2)
+    by_openvino = activations(prefix, train, extraction=ExtractionConfig(engine="openvino"))
+    assert by_openvino.facts["engine"] == "openvino"
+    by_keras = activations(prefix, train, extraction=ExtractionConfig(engine="keras"))
+    assert by_keras.facts["engine"] == "keras"
+    expected = predict_in_order(prefix, train)[0]
+    np.testing.assert_array_equal(by_keras.rows, expected)
+    np.testing.assert_allclose(by_openvino.rows, expected, atol=1e-4 * np.abs(expected).max())
+    assert activations(prefix, train).facts["engine"] == "keras"  # The most exact of what is there.
+    assert len(cache.list_entries("activations")) == 2
+
+
+def test_preferred_engines_begin_with_the_exact_one() -> None:
+    assert preferred("auto")[0] == "keras"
+    assert preferred("openvino") == ("openvino",)
+
+
+def test_reading_ahead_keeps_the_order_and_passes_errors_on() -> None:
+    assert list(read_ahead(range(10))) == list(range(10))
+
+    def failing() -> object:
+        yield 1
+        raise InputError("Expected something else.")
+
+    reading = read_ahead(failing())
+    assert next(reading) == 1
+    with pytest.raises(InputError):
+        next(reading)
+
+
+def test_padding_repeats_the_last_row() -> None:
+    np.testing.assert_array_equal(padded(np.array([[1], [2]]), 4), [[1], [2], [2], [2]])
