@@ -11,7 +11,7 @@ from PIL import Image
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist.
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 SIDE = 96
-HELD_OUT = 1000  # Pictures of each of val and test.
+HELD_OUT = 1000  # Pictures of each of val and test at most.
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -22,13 +22,14 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def write_pictures(folder: Path, num_train: int) -> Path:
-    """Writes `num_train` pictures to train, 1,000 to each of val and test, in a folder for each class."""
+    """Writes `num_train` pictures to train, up to 1,000 to each of val and test, in a folder for each class."""
     if folder.exists():
         return folder
+    held_out = min(HELD_OUT, num_train)
     for part, source, start, count in (
         ("train", "train", 0, num_train),
-        ("val", "t10k", 0, HELD_OUT),
-        ("test", "t10k", HELD_OUT, HELD_OUT),
+        ("val", "t10k", 0, held_out),
+        ("test", "t10k", held_out, held_out),
     ):
         images = read_idx(FASHION_MNIST / f"{source}-images-idx3-ubyte.gz")[start : start + count]
         labels = read_idx(FASHION_MNIST / f"{source}-labels-idx1-ubyte.gz")[start : start + count]

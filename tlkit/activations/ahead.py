@@ -34,8 +34,10 @@ def compute(
 
 
 def _told(plan: Plan | None, name: str) -> str:
-    if plan is None or plan.path is None:
+    if plan is None:
         return f"Computing features of the {name} images"
+    if plan.path is None:
+        return f"Keeping no features of the {name} images"
     if plan.cached:
         return f"Reading features of the {name} images from the cache"
     return f"Computing features of the {name} images, once, {plan.bytes / 1e6:,.0f} MB"

@@ -13,6 +13,7 @@ import numpy as np
 from tlkit.data.loader import ImageDataset
 from tlkit.features import predict_in_order
 
+PART = 64  # Images that are run through a network together.
 DTYPES = {
     "float32": np.dtype(np.float32),
     "float16": np.dtype(np.float16),
@@ -56,15 +57,20 @@ class LiveRows:
         return len(self.images.indices) if isinstance(self.images, ImageDataset) else len(self.images)
 
     def __getitem__(self, chosen: Any) -> np.ndarray:
-        if isinstance(self.images, ImageDataset):
-            images = self.images.store.images(self.images.indices[chosen])
-        else:
-            images = np.asarray(self.images[chosen])
-        return predict_in_order(self.prefix, [(images, None)])[0]
+        numbers = np.arange(len(self))[chosen]
+        parts = (numbers[start : start + PART] for start in range(0, max(len(numbers), 1), PART))
+        return predict_in_order(self.prefix, ((self._images(part), None) for part in parts))[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        blocks = [self[np.arange(start, min(start + 64, len(self)))] for start in range(0, len(self), 64)]
-        return np.concatenate(blocks).astype(dtype or np.float32, copy=False)
+        return self[:].astype(dtype or np.float32, copy=False)
+
+    def _images(self, numbers: np.ndarray) -> np.ndarray:
+        images = self.images
+        return (
+            images.store.images(images.indices[numbers])
+            if isinstance(images, ImageDataset)
+            else np.asarray(images)[numbers]
+        )
 
 
 Rows = np.ndarray | HalfRows | LiveRows  # `numpy.asarray` gives all rows at once.
