@@ -136,7 +136,9 @@ def keras_run(folder: Path, backbone: str, keep: Callable, freeze: Callable, rat
     """Compiles and fits."""
     model = classifier(backbone)
     freeze(model)
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
+    model.compile(
+        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
+    )
     start = time.perf_counter()
     train, val, test = (keep(files(folder, part, part == "train")) for part in ("train", "val", "test"))
     curve = Curve(start)

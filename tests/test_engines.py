@@ -14,6 +14,7 @@ from tlkit.config import ExtractionConfig
 from tlkit.engines import choose_engine, open_engine, preferred
 from tlkit.engines import choosing as choosing_module
 from tlkit.engines.keras_engine import KerasEngine
+from tlkit.engines.openvino_engine import available
 from tlkit.errors import InputError
 from tlkit.features import padded, predict_in_order, read_ahead
 
@@ -22,6 +23,11 @@ from tlkit.features import padded, predict_in_order, read_ahead
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def require_openvino() -> None:
+    if not available():
+        pytest.skip("needs OpenVINO, and Keras on TensorFlow")
 
 
 def small_net(depth: int = 1) -> keras.Model:
@@ -41,8 +47,7 @@ def images(count: int) -> np.ndarray:
 @pytest.fixture(params=["keras", "openvino", "openvino-bfloat16"])
 def name(request: pytest.FixtureRequest) -> str:
     if request.param != "keras":
-        pytest.importorskip("openvino")
-        pytest.importorskip("tensorflow")
+        require_openvino()
     return request.param
 
 
@@ -65,15 +70,14 @@ def test_an_engine_can_be_left_early_and_used_again(name: str, own_cache: Path) 
 
 
 def test_an_export_is_made_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino")
+    require_openvino()
     open_engine("openvino", small_net())
     monkeypatch.setattr("tlkit.engines.openvino_engine._export", None)
     open_engine("openvino", small_net())
 
 
 def test_rows_as_inputs_keep_their_fractions(own_cache: Path) -> None:
-    pytest.importorskip("openvino")
-    pytest.importorskip("tensorflow")
+    require_openvino()
     inputs = keras.Input((8,))
     model = keras.Model(inputs, keras.layers.Dense(4)(inputs))
     rows = np.random.default_rng(0).normal(size=(20, 8)).astype("float32")
@@ -108,8 +112,7 @@ def test_the_choice_is_measured_once(own_cache: Path, monkeypatch: pytest.Monkey
 
 
 def test_only_engines_shown_harmless_are_taken_unasked(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino")
-    pytest.importorskip("tensorflow")
+    require_openvino()
     monkeypatch.setattr(choosing_module, "EXPORT_SECONDS", 0.0)
     _, choice = choose_engine(small_net(), "auto", images(32), num_images=32)
     assert "openvino" not in choice.rates
@@ -120,8 +123,7 @@ def test_only_engines_shown_harmless_are_taken_unasked(own_cache: Path, monkeypa
 
 
 def test_an_engine_that_computes_something_else_is_left_out(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino")
-    pytest.importorskip("tensorflow")
+    require_openvino()
     monkeypatch.setattr(choosing_module, "EXPORT_SECONDS", 0.0)
     monkeypatch.setattr(choosing_module, "TOLERANCE", 0.0)
     monkeypatch.setattr(choosing_module, "UNHARMED", {"openvino": ("small",)})
@@ -131,8 +133,7 @@ def test_an_engine_that_computes_something_else_is_left_out(own_cache: Path, mon
 
 
 def test_rows_of_engines_have_addresses_of_their_own(own_cache: Path) -> None:
-    pytest.importorskip("openvino")
-    pytest.importorskip("tensorflow")
+    require_openvino()
     manifest = data.builtin("digits").split(seed=0).few_shot(4, seed=0)
     train = data.load(manifest, "train", image_size=32, shuffle=False)
     prefix = small_net(2)

@@ -28,18 +28,16 @@ PRECISIONS = {"openvino": "f32", "openvino-bfloat16": "bf16"}  # OpenVINO's own 
 
 
 def available() -> bool:
-    """Tells whether OpenVINO and what exports to it are installed, and Keras runs on a backend it is exported from."""
-    # Under JAX Keras exports by way of TensorFlow.
-    exporter = {"tensorflow": True, "jax": bool(find_spec("tensorflow"))}.get(keras.backend.backend(), False)
-    return exporter and find_spec("openvino") is not None
+    """Tells whether OpenVINO is installed and Keras runs on the backend that it is exported from: TensorFlow."""
+    return keras.backend.backend() == "tensorflow" and find_spec("openvino") is not None
 
 
 def require_available(name: str) -> None:
     """Raises InputError where `available` is false."""
     if not available():
         raise InputError(
-            f"Expected OpenVINO, and TensorFlow to export to it, for engine={name!r}. Received: an installation "
-            "without them. Install them (pip install 'tlkit[fast]'), or choose engine keras."
+            f"Expected OpenVINO and Keras on TensorFlow for engine={name!r}. Received: an installation without them. "
+            "Install them (pip install 'tlkit[fast]'), or choose engine keras."
         )
 
 
