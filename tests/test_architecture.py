@@ -17,6 +17,7 @@ LEVELS = (
         "errors",
         "version",
         "durations",
+        "rules",
         "config",
         "run",
         "cache",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 from tlkit.durations import parse_duration
 from tlkit.errors import InputError, unknown_name
+from tlkit.rules import Rule, option, told_by
 
 AUTO = "auto"  # Stands for "choose by measuring" wherever an option takes it.
 STRATEGIES = (AUTO, "frozen", "partial", "gradual", "full", "scratch")
@@ -27,52 +27,6 @@ PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
 ENGINES = ("auto", "keras", "openvino", "openvino-bfloat16")
 STORAGES = ("float32", "float16", "bfloat16")
 SWITCH = ("on", "off")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a value must satisfy, and the sentence that explains it to a person.
-
-    Attributes:
-        help: The sentence.
-        choices: All values there are, for text.
-        words: Words that stand in for a number.
-        minimum: Smallest number.
-        below: Numbers must be below this.
-        above: Numbers must be above this.
-        check: Raises InputError where a text is wrong.
-    """
-
-    help: str
-    choices: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    minimum: float = -math.inf
-    below: float = math.inf
-    above: float = -math.inf
-    check: Callable[[Any], object] | None = None
-
-    def problem(self, name: str, value: Any) -> str | None:
-        """Returns what is wrong with `value`, or None."""
-        if self.choices and value not in self.choices:
-            return str(unknown_name(name, str(value), self.choices))
-        if self.check is not None:
-            return next(iter(_told_by(self.check, value)), None)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return self._range_problem(name, value)
-        return None
-
-    def _range_problem(self, name: str, value: float) -> str | None:
-        if math.isfinite(value) and value >= self.minimum and value > self.above and value < self.below:
-            return None
-        bounds = [f"at least {self.minimum:g}"] if self.minimum > -math.inf else []
-        bounds += [f"greater than {self.above:g}"] if self.above > -math.inf else []
-        bounds += [f"less than {self.below:g}"] if self.below < math.inf else []
-        return f"Expected {name} to be {' and '.join(bounds) or 'a finite number'}. Received: {value:g}."
-
-
-def option(default: Any, help: str, **rule: Any) -> Any:
-    """Declares one option: its default, its help text and the rule that its values obey."""
-    return field(default=default, metadata={"rule": Rule(help, **rule)})
 
 
 @dataclass(frozen=True)
@@ -285,7 +239,7 @@ def load_config(
             typed[known[name].section][name] = converted
     if problems:  # Without any, what uses the values checks them.
         for name, check in (checks or {}).items():
-            problems += _told_by(check, typed[known[name].section].get(name, known[name].default))
+            problems += told_by(check, typed[known[name].section].get(name, known[name].default))
     config = config_from_dict(typed) if not problems else Config()
     problems += _joint_problems(config) if not problems else []
     if problems:
@@ -308,15 +262,6 @@ def section_from(section: type[Section], given: Mapping[str, Any]) -> Section:
     if problems:
         raise ConfigError(problems)
     return section(**{name: value for name, (value, _) in found.items()})
-
-
-def _told_by(check: Callable[[Any], object], value: Any) -> list[str]:
-    """Returns what a check has against a value."""
-    try:
-        check(value)
-    except InputError as error:
-        return [str(error)]
-    return []
 
 
 def config_from_dict(tables: Mapping[str, Mapping[str, Any]]) -> Config:
