@@ -47,6 +47,7 @@ LEVELS = (
         "prediction",
         "cross_validation",
         "phase_gains",
+        "tensorboard_logs",
         "explaining",
         "embedding",
         "label_issues",

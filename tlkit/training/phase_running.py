@@ -16,7 +16,7 @@ from tlkit.phase_gains import Gain, measure_gain, worth_keeping
 from tlkit.phases import Phase
 from tlkit.strategies import apply_phase, cut_of
 from tlkit.training.compiling import gives_probabilities
-from tlkit.training.datasets import Part, check_finite, checked_labels, prepare
+from tlkit.training.datasets import BATCH_SIZE, Part, check_finite, checked_labels, prepare
 from tlkit.training.fitting import Fitted, fit_part
 from tlkit.training.head import record_probe, set_convex_head
 from tlkit.training.job import Job
@@ -126,7 +126,7 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
                 probe = set_convex_head(job.model, features[0], features[1], job.recipe.balance, on_progress)
             record_probe(job.history, probe)
         size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
-        sizes = (size or getattr(data, "batch_size", None) or 32 for data in (job.train, job.validation))
+        sizes = (size or getattr(data, "batch_size", None) or BATCH_SIZE for data in (job.train, job.validation))
         train, validation = (
             Part(RowDataset(found.rows, known, size, shuffle, job.seed), known, size)
             for found, known, size, shuffle in zip(computed, labels, sizes, (True, False), strict=True)
