@@ -100,6 +100,18 @@ def test_arrays_tf_data_and_pydataset_give_the_same_head(digits: tuple[Arrays, A
     np.testing.assert_array_equal(kernels[0], kernels[2])
 
 
+def test_data_of_others_train_the_whole_and_must_end(digits: tuple[Arrays, Arrays]) -> None:
+    tf = pytest.importorskip("tensorflow")
+    train, validation = (tf.data.Dataset.from_tensor_slices(part).batch(50) for part in digits)
+    model = small_net()
+    phases = [Phase("all", "input", epochs=6, learning_rate=3e-3)]
+    history = fine_tune(model, train, validation_data=validation, strategy=phases).history
+    assert any(history["best"])
+    assert min(history["val_loss"]) == pytest.approx(tlkit.evaluate(model, digits[1])["log_loss"], abs=1e-3)
+    with pytest.raises(InputError, match=r"Leave \.repeat\(\) out"):
+        fine_tune(model, train.repeat(), validation_data=validation, strategy=phases)
+
+
 def test_one_hot_labels_serve(digits: tuple[Arrays, Arrays]) -> None:
     (x, y), validation = digits
     model = small_net()

@@ -19,6 +19,7 @@ from tlkit.views import ViewDataset
 
 BATCH_SIZE = 32  # For arrays; datasets bring their own.
 CHECKED_ROWS = 1024  # Of an array at a time.
+ENDLESS = -1  # tf.data.INFINITE_CARDINALITY
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def prepare(
         labels = checked_labels(data.labels, num_classes, name)
         own = _changed(data, batch_size or data.batch_size, shuffle, seed)
         return Part(own, labels, own.batch_size, getattr(own, "one_hot", False))
+    if hasattr(data, "cardinality") and int(data.cardinality()) == ENDLESS:
+        raise InputError(f"Expected {name} data that end. Received: an endless tf.data.Dataset. Leave .repeat() out.")
     found = [np.asarray(batch[1]) for batch in _batches(data)]
     if not found:
         raise InputError(f"Expected {name} data with at least one batch. Received: none.")

@@ -25,5 +25,5 @@ def enable_determinism() -> str:
     elif backend == "jax" and has_accelerator():
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAG}".strip()
     if not has_accelerator():
-        return "Deterministic: on a processor the kernels are so anyway, and as fast."
+        return "Deterministic: on a processor at no cost that could be measured."
     return "Deterministic: without XLA, and with slower kernels where the fast ones add in any order."

@@ -9,9 +9,10 @@ import keras
 BYTES = 4  # Of a float32.
 # Copies of each trained weight while it trains: itself, gradient, two moments, the best and the first weights.
 COPIES_OF_WEIGHTS = 6
-# Bytes a step takes an image over those of the outputs of the layers: outputs stay for the backward pass, and their
-# gradients and the kernels' own buffers come on top. Measured; see `benchmarks/memory.py`.
-OVERHEAD = 2.0
+# Bytes a step takes an image over those of all layers' outputs, some of which are never kept: 0.42 was measured on
+# efficientnet_lite0 and 0.30 on resnet50 (96 px, Keras 3.15, TensorFlow 2.21, `benchmarks/memory.py`); twice as much
+# is reckoned with, for networks that are not measured.
+OVERHEAD = 0.9
 SHARE = 0.6  # Of the free memory: the rest is for reading data, and for other programs.
 
 

@@ -20,6 +20,7 @@ from tlkit.strategies import apply_phase, cut_of
 from tlkit.training.augmented import MIXES_ALONE, Augmented, tell_head
 from tlkit.training.compiling import gives_probabilities
 from tlkit.training.datasets import (
+    BATCH_SIZE,
     Part,
     check_finite,
     checked_labels,
@@ -151,7 +152,7 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
                     probe = set_convex_head(job.model, features[0], features[1], job.recipe.balance, on_progress)
             record_probe(job.history, probe)
         size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
-        sizes = (size or getattr(data, "batch_size", None) or 32 for data in (job.train, job.validation))
+        sizes = (size or getattr(data, "batch_size", None) or BATCH_SIZE for data in (job.train, job.validation))
         train, validation = (
             Part(RowDataset(found.rows, known, size, shuffle, job.seed), known, size)
             for found, known, size, shuffle in zip(computed, labels, sizes, (True, False), strict=True)
