@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from tlkit.augment import ArrayStore, AugmentedDataset, RandomView, preset
+from tlkit.augment import ArrayStore, Augment, AugmentedDataset, RandomView, preset
 from tlkit.augment.sheet import preview_sheet
 from tlkit.data.arrays import from_arrays
 from tlkit.data.loader import ImageDataset
@@ -132,6 +132,16 @@ def test_fit_takes_them_and_validation_is_on_hard_labels(store: Store) -> None:
     assert train.dataset.epoch == 2
 
 
+def test_layers_can_be_mapped_over_data_of_others(store: Store) -> None:
+    tf = pytest.importorskip("tensorflow")
+    layer = Augment(layers("standard"), seed=0)
+    images = store.pixels(np.arange(8))
+    data = tf.data.Dataset.from_tensor_slices(images).batch(4).map(lambda batch: layer(batch, training=True))
+    first, second = data.as_numpy_iterator()
+    assert first.shape == (4, SIZE, SIZE, 3)
+    assert not np.array_equal(first, second)
+
+
 def test_a_sheet_shows_pictures_and_their_views(store: Store) -> None:
     dataset = ImageDataset(store, np.arange(3), store.manifest.labels()[:3])
     sheet = preview_sheet(dataset, layers("strong"), views=4, side=32)
@@ -151,6 +161,7 @@ def test_a_sheet_shows_pictures_and_their_views(store: Store) -> None:
         (lambda store: AugmentedDataset(plain(store), [RandomView(64)]), "crops of 64 pixels a side, pictures of 40 x"),
         (lambda store: AugmentedDataset(plain(store), [RandomView(16)]), "of at least 32 pixels a side"),
         (lambda store: ArrayStore(np.zeros((4, 8, 8))), "Expected pictures"),
+        (lambda store: AugmentedDataset([1, 2], []), "Received: list. Map Augment"),
     ],
 )
 def test_mistakes_are_told_in_a_line(store: Store, made, told: str) -> None:

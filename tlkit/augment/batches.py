@@ -60,10 +60,15 @@ class AugmentedDataset(keras.utils.PyDataset):
             images, labels = dataset
             store: Any = ArrayStore(images)
             dataset = ImageDataset(store, np.arange(len(images)), labels, shuffle=True, seed=seed)
-        self.dataset, self.layers, self.seed, self.view = dataset, list(layers), seed, view
-        self.chain = Augment(layers)
+        self.layers, self.seed, self.view = list(layers), seed, view
+        if not isinstance(dataset, ImageDataset):
+            raise InputError(
+                "Expected arrays (images, labels), or a dataset of tlkit.data.load, to augment. Received: "
+                f"{type(dataset).__name__}. Map Augment(layers) over it, with training=True."
+            )
         if dataset.labels is None:
             raise InputError("Expected a dataset with labels to augment. Received: images alone.")
+        self.dataset, self.chain = dataset, Augment(layers)
         present = len(np.unique(dataset.labels))
         if self.chain.mixes and present < 2:
             raise InputError(f"Expected pictures of at least two classes to mix. Received: {present}.")

@@ -15,7 +15,8 @@ from tlkit.errors import InputError, unknown_name
 PRESETS = ("none", "light", "standard", "strong")
 LARGEST_STRENGTH = 2.0
 SMALLEST_PART = 0.08  # Of the area, as in the recipe for ImageNet from scratch; less shows too little of a thing.
-MIXED_SHARE = 0.5  # Of the pictures, by each of MixUp and CutMix in `strong`; a quarter of them go through both.
+MIXED_SHARE = 0.25  # Of the pictures, by each of MixUp and CutMix in `strong`: all of them is for hundreds of epochs.
+EVEN_SHARE = 0.5  # Of the pictures, by each, where both are asked for beside another preset.
 STRONG_MIXUP, STRONG_CUTMIX = 0.2, 1.0
 
 
@@ -79,7 +80,7 @@ def _mixes(name: str, num_classes: int | None, mixup: float | None, cutmix: floa
         return []
     share = MIXED_SHARE if name == "strong" else 1.0
     if mixup and cutmix:
-        share = MIXED_SHARE
+        share = min(share, EVEN_SHARE)
     own = (STRONG_MIXUP, STRONG_CUTMIX) if name == "strong" else (0.0, 0.0)
     alphas = [alpha if alpha is not None else mine for alpha, mine in zip((mixup, cutmix), own, strict=True)]
     return [kind(num_classes, alpha, share) for kind, alpha in zip((MixUp, CutMix), alphas, strict=True) if alpha]

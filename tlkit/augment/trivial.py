@@ -28,7 +28,7 @@ KINDS = (
 )
 # At strength 1, the ranges of RandAugment (Cubuk et al., 2019); what is beyond them is reached up to strength 2.
 SHEAR = 0.3
-SHIFT = 10 / 32  # Of the picture's side.
+SHIFT = 32 / 224  # Of the picture's side; papers and torchvision tell it in pixels, of pictures of 224.
 DEGREES = 30.0
 FACTOR = 0.9
 BITS_LOST = 4.0
