@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -90,19 +91,27 @@ def fine_tune(
             "Expected a strategy that trains everything, full or scratch, with stochastic_depth. Received: phases that "
             "train less. Leave --stochastic-depth out."
         )
-    if recipe.deterministic:
-        enable_determinism()
+    notes = (enable_determinism(),) if recipe.deterministic else ()
     history = FineTuneHistory()
     history.set_model(model)
     history.on_train_begin()
     deadline = math.inf if recipe.time_budget is None else time.monotonic() + recipe.time_budget
     given = (model, stages, data, validation_data, recipe, seed, history)
-    _run(Job(*given, step=step, groups=groups, callbacks=callbacks, deadline=deadline), strategy, on_phase)
+    _run(Job(*given, step=step, groups=groups, callbacks=callbacks, deadline=deadline), strategy, on_phase, notes)
     return history
 
 
-def _run(job: Job, phases: Sequence[Phase], on_phase: Callable[[PhaseOutcome], None] | None) -> None:
-    """Runs phases in turn; those with gradient training share the time evenly, and pass on what they leave."""
+def _run(
+    job: Job, phases: Sequence[Phase], on_phase: Callable[[PhaseOutcome], None] | None, notes: tuple[str, ...]
+) -> None:
+    """Runs phases in turn; those with gradient training share the time evenly, and pass on what they leave.
+
+    Args:
+        job: What is trained.
+        phases: In order.
+        on_phase: Called with each outcome.
+        notes: Told with the first phase.
+    """
     cuts = strategies.cuts_of(job.model, phases, job.stages)
     plain = dict(zip(PARTS, (without_augmentation(job.train), job.validation), strict=True))
     compute_ahead(job.model, cuts, plain, job.step, job.recipe.extraction)
@@ -111,6 +120,7 @@ def _run(job: Job, phases: Sequence[Phase], on_phase: Callable[[PhaseOutcome], N
         to_come = sum(bool(later.epochs) for later in phases[index:])
         share = job.seconds_left() / max(to_come, 1)
         outcome = run_phase(job, phase, time.monotonic() + share)
+        outcome = outcome if index else replace(outcome, notes=(*notes, *outcome.notes))
         job.history.outcomes.append(outcome)
         if outcome.kept:
             kept = phase
