@@ -57,7 +57,7 @@ def classifier(name: str) -> keras.Model:
 def phases(model: keras.Model) -> list[Phase]:
     """One of each kind, fewer in the fast checks."""
     stages = stages_of(model)
-    rate = {"epochs": 2, "learning_rate": 0.05, "layer_decay": 0.5}
+    rate = {"epochs": 2, "learning_rate": 3e-3, "layer_decay": 0.3}
     every = [
         Phase("head", "head", **rate),
         Phase("last", stages[-1].name, **rate),
