@@ -200,17 +200,22 @@ def measure_accuracy(names: Sequence[str]) -> dict[str, object]:
                 for kind, features in rows.items():
                     other = exact if kind == "keras" else accuracy(features, labels, division)
                     differences.setdefault(kind, []).append((other[0] - exact[0], other[1] - exact[1]))
-            print(f"{name}, {data_set}: accuracy {exact[0]:.3f} in the last division", flush=True)
-        for kind, pairs in differences.items():
-            lost, worse = np.array(pairs).T
-            error = lost.std(ddof=1) / np.sqrt(len(lost))
-            print(
-                f"  {kind:22} accuracy {100 * lost.mean():+.3f} +- {100 * error:.3f} points "
-                f"({100 * lost.min():+.1f} to {100 * lost.max():+.1f}), log-loss {worse.mean():+.5f}, n={len(lost)}",
-                flush=True,
-            )
+            print(f"{name}, up to {data_set}: accuracy {exact[0]:.3f} in its last division", flush=True)
+            print_differences(differences)
         found[name] = differences
     return found
+
+
+def print_differences(differences: dict[str, list[tuple[float, float]]]) -> None:
+    """Prints mean, standard error and range by engine and storage."""
+    for kind, pairs in differences.items():
+        lost, worse = np.array(pairs).T
+        error = lost.std(ddof=1) / np.sqrt(len(lost))
+        print(
+            f"  {kind:22} accuracy {100 * lost.mean():+.3f} +- {100 * error:.3f} points "
+            f"({100 * lost.min():+.1f} to {100 * lost.max():+.1f}), log-loss {worse.mean():+.5f}, n={len(lost)}",
+            flush=True,
+        )
 
 
 # --- the convex head ---

@@ -21,9 +21,9 @@ from tlkit.features import has_accelerator
 from tlkit.fingerprints import graph_digests
 from tlkit.run import write_json
 
-# Where benchmarks/engines.py has shown the head's accuracy unharmed, in pairs, on four data sets: by engine, the
-# networks. Others are computed by Keras unless an engine is asked for by name.
-UNHARMED = {"openvino": ("efficientnet_lite0",), "openvino-bfloat16": ()}
+# Where `benchmarks/engines.py --accuracy` has shown no harm to the head, in pairs, on four data sets: by engine,
+# the networks. Others are computed by Keras unless an engine is asked for by name.
+UNHARMED: dict[str, tuple[str, ...]] = {"openvino": (), "openvino-bfloat16": ()}
 SHARE = 0.05  # Of the work's estimated time, that trials may take.
 EXPORT_SECONDS = 12.0  # For exporting and compiling a network: work shorter than this is Keras's.
 TIMED_SECONDS = 0.4
