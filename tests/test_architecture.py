@@ -19,6 +19,7 @@ LEVELS = (
         "durations",
         "rules",
         "config",
+        "config_files",
         "run",
         "cache",
         "locks",
@@ -61,8 +62,20 @@ LEVELS = (
         "serve",
         "report",
     },
-    {"search", "inspection", "evaluating"},
-    {"workflow", "training_run", "checking", "listing", "predicting", "exporting", "previewing", "varying"},
+    {"search", "inspection", "evaluating", "evaluation_folder"},
+    {
+        "workflow",
+        "training_run",
+        "preflight",
+        "timing",
+        "checking",
+        "listing",
+        "predicting",
+        "exporting",
+        "previewing",
+        "varying",
+    },
+    {"command_line"},
     {"cli"},
 )
 TENSORFLOW_ALLOWED = {
@@ -74,7 +87,10 @@ TENSORFLOW_ALLOWED = {
     "export/writing.py",
     "training/determinism.py",
 }
-NO_KERAS = {"report", "errors", "version", "config", "run", "cache", "console", "environment", "evaluation", "metrics"}
+NO_KERAS = {"report", "errors", "version", "config", "config_files", "run", "cache", "console", "environment"} | {
+    "evaluation",
+    "metrics",
+}
 
 
 def modules() -> list[Path]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tlkit.config import Config, ConfigError, config_to_toml, load_config, options
+from tlkit.config import Config, options
+from tlkit.config_files import ConfigError, config_to_toml, load_config
 from tlkit.errors import InputError
 
 

@@ -14,7 +14,7 @@ from keras import layers
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tlkit.config import load_config
+from tlkit.config_files import load_config
 from tlkit.errors import InputError
 from tlkit.evaluating import evaluate_run
 from tlkit.report import compare_runs

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tlkit.cli import DEMO, main
-from tlkit.config import load_config
+from tlkit.config_files import load_config
 from tlkit.phases import Phase
 from tlkit.training_run import wanted_phases
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from tlkit import run
 from tlkit.cli import main
-from tlkit.config import load_config
+from tlkit.config_files import load_config
 from tlkit.workflow import finetune
 
 SIZE = 32

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +10,10 @@ import typer
 
 from tlkit import console
 from tlkit.backend import start_keras
-from tlkit.config import AugmentationConfig, Option, load_config, options, section_from
+from tlkit.command_line.cache_verbs import cache_app
+from tlkit.command_line.run_options import run_options
+from tlkit.config import AugmentationConfig
+from tlkit.config_files import load_config, section_from
 from tlkit.errors import InputError
 from tlkit.version import __version__
 
@@ -43,40 +44,11 @@ def _global(
     """Options before the verb."""
 
 
-def run_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Gives a verb every option of a run, as config.py defines them, plus `--config`.
-
-    The verb is called with the TOML file and a dict of the options given on the command line, as text: config.py
-    converts and checks, so that several mistakes are told at once.
-    """
-
-    def command(config: Path | None = None, **given: Any) -> None:
-        verb(config, given)
-
-    file = Annotated[Path | None, typer.Option("--config", help="TOML file with these options.", metavar="FILE")]
-    keyword = Parameter.KEYWORD_ONLY
-    parameters = [Parameter("config", keyword, default=None, annotation=file)]
-    parameters += [_parameter(option, keyword) for option in options()]
-    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
-    return command
-
-
-def _parameter(option: Option, kind: Any) -> Parameter:
-    if option.type is bool:
-        switch = typer.Option(f"{option.flag}/--no-{option.flag[2:]}", help=option.rule.help, show_default=False)
-        return Parameter(option.name, kind, default=None, annotation=Annotated[bool | None, switch])
-    metavar = {int: "INTEGER", float: "NUMBER", str: "TEXT"}[option.type]
-    default = "" if option.default in (None, "") else f" [default: {option.default}]"
-    declared = typer.Option(option.flag, help=option.rule.help + default, metavar=metavar, show_default=False)
-    return Parameter(option.name, kind, default=None, annotation=Annotated[str | None, declared])
-
-
 @app.command()
 @run_options
 def finetune(config: Path | None, given: dict[str, Any]) -> None:
     """Fine-tune a network on a folder of images: tlkit finetune --backbone resnet50 --data ./images"""
-    from tlkit.workflow import CHECKS
+    from tlkit.preflight import CHECKS
     from tlkit.workflow import finetune as run_finetune
 
     run_finetune(load_config(config, given, CHECKS))
@@ -96,7 +68,7 @@ DEMO = {
 @run_options
 def demo(config: Path | None, given: dict[str, Any]) -> None:
     """Run finetune on data and weights that came with the installation, strategy frozen; any option can be changed."""
-    from tlkit.workflow import CHECKS
+    from tlkit.preflight import CHECKS
     from tlkit.workflow import finetune as run_finetune
 
     changed = {name: value for name, value in given.items() if value is not None}
@@ -277,35 +249,7 @@ def inspect(
     inspect_network(target, image_size, output_format, output, data, layer, channel)
 
 
-cache_app = typer.Typer(help="The cache of decoded pictures and converted weights.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
-
-
-@cache_app.command("ls")
-def cache_ls() -> None:
-    """List what the cache holds."""
-    from tlkit import listing
-
-    listing.print_cache()
-
-
-@cache_app.command("clear")
-def cache_clear(
-    kind: Annotated[str | None, typer.Argument(help="Only entries of this kind, as `tlkit cache ls` names it.")] = None,
-) -> None:
-    """Remove all entries that no running process uses."""
-    from tlkit import cache
-
-    removed = cache.clear(kind)
-    console.say(f"Removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 1e6:,.1f} MB.")
-
-
-@cache_app.command("path")
-def cache_path() -> None:
-    """Print the cache's folder."""
-    from tlkit.cache import cache_folder
-
-    typer.echo(cache_folder())
 
 
 @app.command()

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from tlkit import data as data_sources
-from tlkit import environment, results, run
+from tlkit import run
 from tlkit.calibration import apply_temperature, measure_calibration
 from tlkit.console import OnProgress
 from tlkit.data.findings import count, name_some
 from tlkit.data.loader import ImageDataset
 from tlkit.data.manifest import Manifest
-from tlkit.data.store import Store
 from tlkit.errors import InputError
 from tlkit.evaluation import evaluate_probabilities, majority_baseline, ready_for_json
+from tlkit.evaluation_folder import Judged, command_of, open_folder, train_labels, write_environment, write_evaluation
 from tlkit.features import predict_in_order
 from tlkit.prediction.averaging import count_looks, predict_averaged, told_gain
 from tlkit.prediction.loading import Classifier, load_run
@@ -33,25 +28,6 @@ from tlkit.report.reading import Run, read_run
 from tlkit.screening import evaluate_threshold, threshold_for_sensitivity
 
 Step = Callable[[str, str], AbstractContextManager[OnProgress | None]]
-
-COPIED = (run.CONFIG, run.LABELS, run.TRANSFORM, run.HISTORY)
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """The images to judge.
-
-    Attributes:
-        manifest: With the run's class names; `split` is `test` for what is judged and empty for the rest.
-        store: Its images.
-        audit: What was found in them, as audit.json holds it.
-        notes: What the user should know, one line each.
-    """
-
-    manifest: Manifest
-    store: Store
-    audit: dict[str, Any]
-    notes: list[str] = field(default_factory=list)
 
 
 def evaluate_run(
@@ -104,9 +80,9 @@ def evaluate_run(
     probabilities = _predict(judged, classifier, averaged, timed)
     with timed("Computing metrics and intervals", ""):
         metrics = _measure(read, classifier, judged.manifest, probabilities, screening)
-    target = _open_folder(read, data, output)
-    _write(target, read, data, judged, probabilities, metrics)
-    _write_environment(target, _command(read, data, sensitivity, averaged), seconds)
+    target = open_folder(read, data, output)
+    write_evaluation(target, read, data, judged, probabilities, metrics)
+    write_environment(target, command_of(read, data, sensitivity, averaged), seconds)
     run.write_state(target, "complete")
     from tlkit.report import write_report
 
@@ -128,7 +104,7 @@ def _timed(step: Step, seconds: dict[str, float]) -> Step:
 # --- The images ---
 
 
-def _own_images(read: Run, classifier: Classifier, timed: Step) -> _Judged:
+def _own_images(read: Run, classifier: Classifier, timed: Step) -> Judged:
     """Opens the test part of the run again, and makes sure that its images are the same."""
     if read.judged_split is None:
         raise InputError(
@@ -147,10 +123,10 @@ def _own_images(read: Run, classifier: Classifier, timed: Step) -> _Judged:
             f"{count(len(changed), 'image')} changed or gone: {name_some(changed)}. Judge other images with --data."
         )
     notes = [] if read.judged_split == "test" else ["There is no test part: these images also chose the model."]
-    return _Judged(part, store, {"items": len(part), "usable": len(part), "set_aside": [], "findings": []}, notes)
+    return Judged(part, store, {"items": len(part), "usable": len(part), "set_aside": [], "findings": []}, notes)
 
 
-def _other_images(data: str, read: Run, classifier: Classifier, leave_out_unknown: bool, timed: Step) -> _Judged:
+def _other_images(data: str, read: Run, classifier: Classifier, leave_out_unknown: bool, timed: Step) -> Judged:
     listed = data_sources.from_spec(data, min_images=0)
     unknown = sorted(set(listed.class_names) - set(classifier.class_names))
     if unknown and not (leave_out_unknown and len(unknown) < listed.num_classes):
@@ -168,7 +144,7 @@ def _other_images(data: str, read: Run, classifier: Classifier, leave_out_unknow
     if not chosen.any():
         raise InputError(f"Expected images in {data} that the run has not seen. Received: none. {' '.join(notes)}")
     items = audit.manifest.items.assign(split=np.where(chosen, "test", "")).astype("str")
-    return _Judged(replace(audit.manifest, items=items), store, audit.to_dict(), notes)
+    return Judged(replace(audit.manifest, items=items), store, audit.to_dict(), notes)
 
 
 def _unknown_classes(data: str, unknown: list[str], listed: Manifest, classifier: Classifier) -> InputError:
@@ -203,7 +179,7 @@ def _choose(manifest: Manifest, read: Run) -> tuple[np.ndarray, list[str]]:
 # --- The figures ---
 
 
-def _predict(judged: _Judged, classifier: Classifier, averaged: bool, timed: Step) -> np.ndarray:
+def _predict(judged: Judged, classifier: Classifier, averaged: bool, timed: Step) -> np.ndarray:
     indices, labels = judged.manifest.indices("test"), judged.manifest.labels("test")
     dataset = ImageDataset(judged.store, indices, labels)
     if averaged:
@@ -233,7 +209,7 @@ def _measure(
     metrics: dict[str, Any] = {
         "validation": None,
         "test": evaluate_probabilities(labels, probabilities, names, groups=groups),
-        "baseline": majority_baseline(_train_labels(read), labels, names),
+        "baseline": majority_baseline(train_labels(read), labels, names),
         "calibration": None,
         "screening": None,
     }
@@ -246,12 +222,6 @@ def _measure(
         judged = evaluate_threshold(labels, probabilities[:, 1], threshold)
         metrics["screening"] = {"wanted_sensitivity": wanted, "test": judged}
     return ready_for_json(metrics)
-
-
-def _train_labels(read: Run) -> np.ndarray:
-    index = {name: position for position, name in enumerate(read.class_names)}
-    rows = read.manifest[(read.manifest["split"] == "train") & (read.manifest["status"] == "ok")]
-    return rows["label"].map(index).to_numpy(np.int64)
 
 
 def _screening(read: Run, sensitivity: float | None) -> tuple[float, float] | None:
@@ -267,57 +237,3 @@ def _screening(read: Run, sensitivity: float | None) -> tuple[float, float] | No
         )
     labels = read.predictions["label"].to_numpy()[rows]
     return wanted, threshold_for_sensitivity(labels, read.probabilities[rows, 1], wanted)
-
-
-# --- The folder ---
-
-
-def _open_folder(read: Run, data: str | None, output: str | Path | None) -> Path:
-    if output is not None:
-        target = Path(output)
-        run.require_free(target)
-    else:
-        named = "" if data is None else re.sub(r"[^\w.-]+", "-", Path(data).name or data).strip("-.")[:60]
-        base = read.path / f"evaluation-{named or read.judged_split}"
-        taken = (base.with_name(f"{base.name}-{number}") for number in range(2, 1000))
-        target = base if not base.exists() else next(path for path in taken if not path.exists())
-    target.mkdir(parents=True, exist_ok=True)
-    run.write_state(target, "running")
-    return target
-
-
-def _write(
-    target: Path, read: Run, data: str | None, judged: _Judged, probabilities: np.ndarray, metrics: dict[str, Any]
-) -> None:
-    """Writes a folder that reads as a run without a model, so that it has a report and can be compared."""
-    for name in COPIED:
-        shutil.copyfile(read.path / name, target / name)
-    judged.manifest.write_csv(target / run.MANIFEST)
-    run.write_json(target / run.AUDIT, judged.audit)
-    run.write_json(target / run.METRICS, metrics)
-    parts = {"test": probabilities}
-    table = results.prediction_table(judged.manifest, parts)
-    results.write_predictions(target, table, parts)
-    results.write_thumbnails(target, table, judged.manifest, judged.store)
-    counts = np.bincount(_train_labels(read), minlength=len(read.class_names)).tolist()
-    facts = {"run": read.name, "data": data, "train": dict(zip(read.class_names, counts, strict=True))}
-    run.write_json(target / run.EVALUATION, facts | {"notes": judged.notes})
-
-
-def _command(read: Run, data: str | None, sensitivity: float | None, averaged: bool) -> str:
-    words = ["tlkit", "evaluate", str(read.path)]
-    words += ["--data", os.path.abspath(data) if os.path.exists(data) else data] if data is not None else []
-    words += ["--sensitivity", f"{sensitivity:g}"] if sensitivity is not None else []
-    words += ["--tta"] if averaged else []
-    return shlex.join(words)
-
-
-def _write_environment(target: Path, command: str, seconds: dict[str, float]) -> None:
-    facts = environment.describe() | {
-        "backend": keras.backend.backend(),
-        "devices": keras.distribution.list_devices(),
-        "command": command,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "seconds": seconds,
-    }
-    run.write_json(target / run.ENVIRONMENT, facts)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit import console, environment, run
-from tlkit.backbones.registry import get_backbone
 from tlkit.backend import start_keras
-from tlkit.config import Config, ConfigError, config_to_toml
-from tlkit.errors import InputError
+from tlkit.config import Config
+from tlkit.config_files import config_to_toml
+from tlkit.preflight import changed, preflight
+from tlkit.timing import Timer
 from tlkit.training_run import dataset, train
 
-# Checks of options that need more than config.py knows, so that all mistakes of a configuration are told at once.
-CHECKS = {"backbone": lambda name: name.lower().endswith(".keras") or get_backbone(name)}
 PARTS = {"training": "train", "validation": "validation"}
 CHECKED_IMAGES = 32  # For a look at whether the backbone's features make sense.
 
@@ -47,7 +43,7 @@ def finetune(config: Config) -> Path:
     # --- The network and its weights: had, or not, before time is spent on the images -------------------------------
     console.heading("Backbone")
     prepared = _prepare_backbone(config, timer)
-    config = _changed(config, "model", image_size=prepared.model.input_shape[1])
+    config = changed(config, "model", image_size=prepared.model.input_shape[1])
 
     # --- Images: decoded once, examined, split ----------------------------------------------------------------------
     console.heading("Data")
@@ -83,95 +79,6 @@ def finetune(config: Config) -> Path:
             write_report(folder)
     _tell_result(folder, metrics)
     return folder
-
-
-def preflight(config: Config) -> tuple[Config, Manifest]:
-    """Checks names, files and the output folder, lists the images, and fills in what depends on them.
-
-    Returns:
-        The configuration with the backbone's registered name, an image size and an output folder; and the images.
-
-    Raises:
-        ConfigError: With every problem found.
-    """
-    from tlkit import data
-
-    problems: list[str] = []
-    manifest: Manifest | None = None
-    for check in (_check_backbone, _check_weights, _check_output):
-        try:
-            config = check(config)
-        except InputError as error:
-            problems.append(str(error))
-    try:
-        manifest = data.from_spec(config.data.data)
-        _check_sensitivity(config, manifest)
-    except InputError as error:
-        problems.append(str(error))
-    if problems or manifest is None:
-        raise ConfigError(problems)
-    return config, manifest
-
-
-def _check_backbone(config: Config) -> Config:
-    if config.model.backbone.lower().endswith(".keras"):  # A saved model: looked at when it is loaded.
-        return config
-    facts = get_backbone(config.model.backbone)
-    size = config.model.image_size or facts.default_image_size
-    if size < facts.min_image_size:
-        raise InputError(
-            f"Expected image_size to be at least {facts.min_image_size} for {facts.name}. Received: {size}."
-        )
-    return _changed(config, "model", backbone=facts.name, image_size=size)
-
-
-def _check_sensitivity(config: Config, manifest: Manifest) -> None:
-    if config.evaluation.sensitivity is not None and manifest.num_classes != 2:
-        raise InputError(
-            "Expected two classes, of which the second is to be found with the wanted sensitivity. "
-            f"Received: {manifest.num_classes} classes. Leave --sensitivity out."
-        )
-
-
-def _check_weights(config: Config) -> Config:
-    weights = config.model.weights
-    if weights in ("imagenet", "none"):
-        return config
-    if not Path(weights).is_file():
-        raise InputError(
-            f"Expected weights to be imagenet, none or a file. Received: {weights!r}, which is not a file that exists."
-        )
-    return _changed(config, "model", weights=str(Path(weights).resolve()))
-
-
-def _check_output(config: Config) -> Config:
-    output = config.run.output or str(run.default_folder(config.model.backbone, config.training.strategy))
-    run.require_free(Path(output))
-    return _changed(config, "run", output=output)
-
-
-def _changed(config: Config, section: str, **values: Any) -> Config:
-    """Returns the configuration with some options of one section replaced."""
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
-
-
-class Timer:
-    """Shows steps on the console and remembers how long each took, in seconds, and the peak of memory after it."""
-
-    def __init__(self) -> None:
-        self.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        self.seconds: dict[str, float] = {}
-        self.peak_memory_bytes: dict[str, int] = {}
-        self.extractions: list[dict[str, Any]] = []
-
-    @contextmanager
-    def __call__(self, text: str, unit: str = "") -> Iterator[console.OnProgress]:
-        start = time.monotonic()
-        with console.step(text, unit) as on_progress:
-            yield on_progress
-        self.seconds[text] = round(time.monotonic() - start, 3)
-        if peak := environment.peak_memory_bytes():
-            self.peak_memory_bytes[text] = peak
 
 
 def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
@@ -238,9 +145,9 @@ def _build_classifier(config: Config, prepared: PreparedBackbone, manifest: Mani
 
 def _write_setting(folder: Path, config: Config, manifest: Manifest, store: Store, audit: Audit) -> None:
     # A folder that re-runs into itself could not: the output is chosen anew.
-    repeatable = _changed(config, "run", output=None)
+    repeatable = changed(config, "run", output=None)
     if Path(config.data.data).exists():  # Re-run from any working directory.
-        repeatable = _changed(repeatable, "data", data=str(Path(config.data.data).resolve()))
+        repeatable = changed(repeatable, "data", data=str(Path(config.data.data).resolve()))
     run.write_text(folder / run.CONFIG, config_to_toml(repeatable))
     run.write_labels(folder, manifest.class_names)
     run.write_json(folder / run.TRANSFORM, store.transform.to_dict())

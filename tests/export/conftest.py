@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from tlkit import run
-from tlkit.config import config_to_toml, load_config
+from tlkit.config_files import config_to_toml, load_config
 from tlkit.data import from_directory
 from tlkit.data.manifest import Manifest
 from tlkit.data.transform import Transform

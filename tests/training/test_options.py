@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.config import load_config
+from tlkit.config_files import load_config
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
 from tlkit.phases import Phase

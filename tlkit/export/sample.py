@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkit import run as run_folder
-from tlkit.config import load_config
+from tlkit.config_files import load_config
 from tlkit.data import from_spec
 from tlkit.data.decode import decode
 from tlkit.data.identity import digest_of

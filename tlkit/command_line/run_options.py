@@ -1,0 +1,41 @@
+"""The options of a run as the command line takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tlkit.config import Option, options
+
+
+def run_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Gives a verb every option of a run, as config.py defines them, plus `--config`.
+
+    The verb is called with the TOML file and a dict of the options given on the command line, as text: config.py
+    converts and checks, so that several mistakes are told at once.
+    """
+
+    def command(config: Path | None = None, **given: Any) -> None:
+        verb(config, given)
+
+    file = Annotated[Path | None, typer.Option("--config", help="TOML file with these options.", metavar="FILE")]
+    keyword = Parameter.KEYWORD_ONLY
+    parameters = [Parameter("config", keyword, default=None, annotation=file)]
+    parameters += [_parameter(option, keyword) for option in options()]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    return command
+
+
+def _parameter(option: Option, kind: Any) -> Parameter:
+    if option.type is bool:
+        switch = typer.Option(f"{option.flag}/--no-{option.flag[2:]}", help=option.rule.help, show_default=False)
+        return Parameter(option.name, kind, default=None, annotation=Annotated[bool | None, switch])
+    metavar = {int: "INTEGER", float: "NUMBER", str: "TEXT"}[option.type]
+    default = "" if option.default in (None, "") else f" [default: {option.default}]"
+    declared = typer.Option(option.flag, help=option.rule.help + default, metavar=metavar, show_default=False)
+    return Parameter(option.name, kind, default=None, annotation=Annotated[str | None, declared])

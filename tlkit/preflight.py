@@ -1,0 +1,89 @@
+"""What a run was asked for, checked before anything slow starts; what depends on it filled in."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit import run
+from tlkit.backbones.registry import get_backbone
+from tlkit.config import Config
+from tlkit.config_files import ConfigError
+from tlkit.errors import InputError
+
+if TYPE_CHECKING:
+    from tlkit.data.manifest import Manifest
+
+# Checks of options that need more than config.py knows, so that all mistakes of a configuration are told at once.
+CHECKS = {"backbone": lambda name: name.lower().endswith(".keras") or get_backbone(name)}
+
+
+def preflight(config: Config) -> tuple[Config, Manifest]:
+    """Checks names, files and the output folder, lists the images, and fills in what depends on them.
+
+    Returns:
+        The configuration with the backbone's registered name, an image size and an output folder; and the images.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    from tlkit import data
+
+    problems: list[str] = []
+    manifest: Manifest | None = None
+    for check in (_check_backbone, _check_weights, _check_output):
+        try:
+            config = check(config)
+        except InputError as error:
+            problems.append(str(error))
+    try:
+        manifest = data.from_spec(config.data.data)
+        _check_sensitivity(config, manifest)
+    except InputError as error:
+        problems.append(str(error))
+    if problems or manifest is None:
+        raise ConfigError(problems)
+    return config, manifest
+
+
+def _check_backbone(config: Config) -> Config:
+    if config.model.backbone.lower().endswith(".keras"):  # A saved model: looked at when it is loaded.
+        return config
+    facts = get_backbone(config.model.backbone)
+    size = config.model.image_size or facts.default_image_size
+    if size < facts.min_image_size:
+        raise InputError(
+            f"Expected image_size to be at least {facts.min_image_size} for {facts.name}. Received: {size}."
+        )
+    return changed(config, "model", backbone=facts.name, image_size=size)
+
+
+def _check_sensitivity(config: Config, manifest: Manifest) -> None:
+    if config.evaluation.sensitivity is not None and manifest.num_classes != 2:
+        raise InputError(
+            "Expected two classes, of which the second is to be found with the wanted sensitivity. "
+            f"Received: {manifest.num_classes} classes. Leave --sensitivity out."
+        )
+
+
+def _check_weights(config: Config) -> Config:
+    weights = config.model.weights
+    if weights in ("imagenet", "none"):
+        return config
+    if not Path(weights).is_file():
+        raise InputError(
+            f"Expected weights to be imagenet, none or a file. Received: {weights!r}, which is not a file that exists."
+        )
+    return changed(config, "model", weights=str(Path(weights).resolve()))
+
+
+def _check_output(config: Config) -> Config:
+    output = config.run.output or str(run.default_folder(config.model.backbone, config.training.strategy))
+    run.require_free(Path(output))
+    return changed(config, "run", output=output)
+
+
+def changed(config: Config, section: str, **values: Any) -> Config:
+    """Returns the configuration with some options of one section replaced."""
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
