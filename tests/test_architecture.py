@@ -42,12 +42,12 @@ LEVELS = (
         "optimizers",
         "callbacks",
         "regularisation",
-        "views",
         "analysis",
     },
     {"training", "evaluation", "metrics", "intervals", "calibration", "screening", "results", "advise", "doctor"}
     | {
         "activations",
+        "views",
         "engines",
         "export",
         "prediction",

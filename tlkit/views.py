@@ -16,10 +16,12 @@ import keras
 import numpy as np
 
 from tlkit import cache
+from tlkit.activations.addressing import images_digest
 from tlkit.augment.batches import AugmentedDataset
 from tlkit.console import OnProgress
 from tlkit.data.loader import ImageDataset
 from tlkit.features import predicted_batches
+from tlkit.fingerprints import graph_digests
 
 KIND = "views"
 FORMAT = 1  # Of the files; a change makes older entries unknown.
@@ -102,18 +104,14 @@ def _address(prefix: keras.Model, dataset: AugmentedDataset) -> str:
         "format": FORMAT,
         "backend": keras.backend.backend(),
         "keras": keras.version(),
-        "transform": plain.store.transform.to_dict(),
-        "graph": [_described(layer) for layer in prefix.layers],
+        "network": graph_digests(prefix)[prefix.outputs[0]._keras_history.operation.name],
+        "images": images_digest(plain),
         "layers": [_described(layer) for layer in dataset.layers],
         "seed": dataset.seed,
         "batch_size": plain.batch_size,
         "rows": plain.indices.tolist(),
     }
-    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16)
-    for weight in prefix.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
-    digest.update("\n".join(plain.store.facts["digest"].to_numpy()[plain.indices]).encode())
-    return digest.hexdigest()
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
 def _described(layer: keras.layers.Layer) -> Any:
