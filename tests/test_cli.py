@@ -265,7 +265,8 @@ def test_an_output_folder_with_a_run_is_left_alone(finished: Path, capsys: Captu
 
 
 def test_weights_none_is_asked_for_not_fallen_back_to(hostile: Path, tmp_path: Path) -> None:
-    arguments = ["--data", str(hostile), "--image-size", "32", "--weights", "none", "--output", str(tmp_path / "run")]
+    arguments = ["--data", str(hostile), "--image-size", "32", "--weights", "none", "--strategy", "frozen"]
+    arguments += ["--output", str(tmp_path / "run")]
     assert main([*FINETUNE, *arguments]) == 0
 
 
@@ -328,7 +329,7 @@ def test_an_interruption_leaves_no_run_behind(
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlkit.training.fit_probe", interrupt)
+    monkeypatch.setattr("tlkit.training.head.fit_probe", interrupt)
     arguments = ["--data", str(hostile), "--image-size", "32", "--output", str(tmp_path / "run")]
     assert main([*FINETUNE, *arguments]) == 130
     assert "Interrupted" in told(capsys)
