@@ -16,7 +16,9 @@ from tlkit.graph import feature_layer, layers_after
 from tlkit.phases import HEAD, INPUT, Phase
 
 CONVEX_HEAD = Phase("head", HEAD, convex_head=True)
-BODY = Phase("body", epochs=10, learning_rate=1e-3, layer_decay=0.7, weight_decay=0.05, patience=5)
+# At 1e-3 small sets lose what the convex head found (170 images: validation log-loss 0.42, then above 2) before they
+# gain anything; digits end at the same accuracy with either (seeds 0 and 1: 98.5 and 97.8 %).
+BODY = Phase("body", epochs=10, learning_rate=3e-4, layer_decay=0.7, weight_decay=0.05, patience=5)
 
 
 def get_strategy(
