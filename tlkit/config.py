@@ -22,6 +22,8 @@ PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
 ENGINES = ("auto", "keras", "openvino", "openvino-bfloat16")
 STORAGES = ("float32", "float16", "bfloat16")
 SWITCH = ("on", "off")
+MAX_PIXELS = 89_478_485  # Larger images are refused unread: Pillow's own line for decompression bombs, 256 MiB of RGB.
+DEFAULT_STORE_SCALE = 1.15
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,10 @@ class DataConfig:
     validation: float = option(0.15, "Share of the images kept for choosing (validation).", above=0, below=1)
     test: float = option(0.15, "Share of the images kept for the final estimate (test).", minimum=0, below=1)
     geometry: str = option("crop", "How a picture becomes square: crop, pad or squash.", choices=GEOMETRIES)
-    max_pixels: int = option(89_478_485, "Set aside images of more pixels than this (Pillow's limit).", minimum=1)
-    store_scale: float = option(1.15, "Side of the stored images over image_size: room for crops.", minimum=1, below=4)
+    max_pixels: int = option(MAX_PIXELS, "Set aside images of more pixels than this (Pillow's limit).", minimum=1)
+    store_scale: float = option(
+        DEFAULT_STORE_SCALE, "Side of the stored images over image_size: room for crops.", minimum=1, below=4
+    )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from importlib import metadata
 from typing import Any
 
@@ -23,6 +24,11 @@ def describe() -> dict[str, Any]:
         "memory_bytes": _memory_bytes(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
+
+
+def timestamp() -> str:
+    """Returns the time now as runs record it: ISO 8601 with the offset from UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def peak_memory_bytes() -> int | None:

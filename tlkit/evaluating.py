@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tlkit import data as data_sources
-from tlkit import run
+from tlkit import environment, run
 from tlkit.calibration import apply_temperature, measure_calibration
 from tlkit.console import OnProgress
 from tlkit.data.findings import count, name_some
@@ -20,11 +20,12 @@ from tlkit.data.loader import ImageDataset
 from tlkit.data.manifest import Manifest
 from tlkit.errors import InputError
 from tlkit.evaluation import evaluate_probabilities, majority_baseline, ready_for_json
-from tlkit.evaluation_folder import Judged, command_of, open_folder, train_labels, write_environment, write_evaluation
+from tlkit.evaluation_folder import Judged, command_of, open_folder, train_labels, write_evaluation
 from tlkit.features import predict_in_order
 from tlkit.prediction.averaging import count_looks, predict_averaged, told_gain
 from tlkit.prediction.loading import Classifier, load_run
 from tlkit.report.reading import Run, read_run
+from tlkit.results import write_environment
 from tlkit.screening import evaluate_threshold, threshold_for_sensitivity
 
 Step = Callable[[str, str], AbstractContextManager[OnProgress | None]]
@@ -82,7 +83,8 @@ def evaluate_run(
         metrics = _measure(read, classifier, judged.manifest, probabilities, screening)
     target = open_folder(read, data, output)
     write_evaluation(target, read, data, judged, probabilities, metrics)
-    write_environment(target, command_of(read, data, sensitivity, averaged), seconds)
+    command = command_of(read, data, sensitivity, averaged)
+    write_environment(target, command, environment.timestamp(), {"seconds": seconds})
     run.write_state(target, "complete")
     from tlkit.report import write_report
 

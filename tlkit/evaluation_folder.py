@@ -6,15 +6,13 @@ import os
 import re
 import shlex
 import shutil
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from tlkit import environment, results, run
+from tlkit import results, run
 from tlkit.data.manifest import Manifest
 from tlkit.data.store import Store
 from tlkit.report.reading import Run
@@ -79,18 +77,6 @@ def command_of(read: Run, data: str | None, sensitivity: float | None, averaged:
     words += ["--sensitivity", f"{sensitivity:g}"] if sensitivity is not None else []
     words += ["--tta"] if averaged else []
     return shlex.join(words)
-
-
-def write_environment(target: Path, command: str, seconds: dict[str, float]) -> None:
-    """Writes environment.json."""
-    facts = environment.describe() | {
-        "backend": keras.backend.backend(),
-        "devices": keras.distribution.list_devices(),
-        "command": command,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "seconds": seconds,
-    }
-    run.write_json(target / run.ENVIRONMENT, facts)
 
 
 def train_labels(read: Run) -> np.ndarray:

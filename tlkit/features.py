@@ -47,7 +47,7 @@ def batches(data: Any, batch_size: int = 32) -> Iterator[tuple[np.ndarray, np.nd
         return
     source: Iterable = (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
     for batch in source:
-        x, y = (batch[0], batch[1]) if isinstance(batch, tuple | list) else (batch, None)
+        x, y, *_ = (*batch, None) if isinstance(batch, tuple | list) else (batch, None)
         yield np.asarray(x), None if y is None else np.asarray(y)
 
 

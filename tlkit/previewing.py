@@ -50,18 +50,10 @@ def preview(
         start_keras()
         from PIL import Image
 
-        from tlkit.augment.presets import preset
         from tlkit.augment.sheet import preview_sheet
+        from tlkit.augmenting import Augmentation
     dataset = _choose(data, image_size, pictures, seed)
-    layers = preset(
-        asked.augment,
-        image_size,
-        num_classes=dataset.store.manifest.num_classes,
-        strength=asked.strength,
-        flip=asked.flip is not False,
-        mixup=asked.mixup,
-        cutmix=asked.cutmix,
-    )
+    layers = Augmentation(asked).layers(image_size, dataset.store.manifest.num_classes)
     buffer = io.BytesIO()
     Image.fromarray(preview_sheet(dataset, layers, views, seed=seed)).save(buffer, "PNG")
     run.write_bytes(output, buffer.getvalue())

@@ -82,7 +82,9 @@ def fit_probe(
     _check(features, labels)
     rotated = rotate(features)
     validation = rotated.transform(validation_features)
-    importance = tuple(class_balance(part) if balance else None for part in (labels, validation_labels))
+    importance = tuple(
+        class_balance(part, num_classes)[part] if balance else None for part in (labels, validation_labels)
+    )
     parts = (rotated.scores, labels, importance[0]), (validation, validation_labels, importance[1])
     tolerance = PATH_TOLERANCE if features.size * num_classes > LARGE else GRADIENT_TOLERANCE
     weights = np.zeros((len(rotated.variances) + 1, num_classes))
@@ -113,10 +115,16 @@ def _point(penalty: float, weights: np.ndarray, parts: tuple[Scored, Scored]) ->
     return PathPoint(penalty, *(value for pair in found for value in pair))
 
 
-def class_balance(labels: np.ndarray) -> np.ndarray:
-    """Returns weights of images, 1 on average, that give every class the same sum."""
-    present, counts = np.unique(labels, return_counts=True)
-    return (len(labels) / (len(present) * counts))[np.searchsorted(present, labels)]
+def class_balance(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Returns a weight for each class, float64 (classes,), that makes every class count the same.
+
+    They are 1 on average over the images, and 1 for a class without any.
+
+    Source: G. King and L. Zeng, "Logistic regression in rare events data", 2001.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    present = np.count_nonzero(counts)
+    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1.0)
 
 
 def _check(features: np.ndarray, labels: np.ndarray) -> None:

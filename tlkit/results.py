@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit import run
+from tlkit import environment, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,3 +104,19 @@ def judged_part(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of the test part, or all where there is no test part."""
     shown = table[table["split"] == "test"]
     return shown if len(shown) else table
+
+
+def write_environment(folder: Path, command: str, started: str, cost: dict[str, Any]) -> None:
+    """Writes environment.json: the machine, the backend, and what the run took of them.
+
+    Args:
+        folder: The run folder.
+        command: That makes the run again.
+        started: From `environment.timestamp`.
+        cost: Seconds by step, and what else was measured.
+    """
+    import keras
+
+    devices = {"backend": keras.backend.backend(), "devices": keras.distribution.list_devices()}
+    told = {"command": command, "started": started}
+    run.write_json(folder / run.ENVIRONMENT, environment.describe() | devices | told | cost)

@@ -14,7 +14,7 @@ class Timer:
     """Shows steps on the console and remembers how long each took, in seconds, and the peak of memory after it."""
 
     def __init__(self) -> None:
-        self.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self.started = environment.timestamp()
         self.seconds: dict[str, float] = {}
         self.peak_memory_bytes: dict[str, int] = {}
         self.extractions: list[dict[str, Any]] = []

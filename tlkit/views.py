@@ -17,6 +17,7 @@ import numpy as np
 
 from tlkit import cache
 from tlkit.activations.addressing import images_digest
+from tlkit.activations.rows import epoch_order
 from tlkit.augment.batches import AugmentedDataset
 from tlkit.console import OnProgress
 from tlkit.data.loader import ImageDataset
@@ -132,13 +133,13 @@ class ViewDataset(keras.utils.PyDataset):
         super().__init__()
         self.views, self.batch_size, self.seed, self.epoch = views, batch_size, seed, 0
         self._within_epoch = False
+        self._order = epoch_order(self.views.shape[0], seed, 0)
 
     def __len__(self) -> int:
         return math.ceil(self.views.shape[0] / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.views.shape[0])
-        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         rows, labels = self.views.rows(self.epoch)
         return np.asarray(rows[chosen]), labels[chosen]
 
@@ -154,3 +155,4 @@ class ViewDataset(keras.utils.PyDataset):
         """Goes on to the next epoch; Keras calls this, once also before the first: that is ignored."""
         if self._within_epoch:
             self.epoch, self._within_epoch = self.epoch + 1, False
+            self._order = epoch_order(self.views.shape[0], self.seed, self.epoch)

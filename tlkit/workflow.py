@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit import console, environment, run
+from tlkit import console, run
 from tlkit.backend import start_keras
 from tlkit.config import Config
 from tlkit.config_files import config_to_toml
@@ -218,19 +218,15 @@ def _count_parameters(model: keras.Model) -> dict[str, int]:
 
 
 def _write_environment(folder: Path, timer: Timer, parameters: dict[str, int]) -> None:
-    import keras
+    from tlkit.results import write_environment
 
-    facts = environment.describe() | {
-        "backend": keras.backend.backend(),
-        "devices": keras.distribution.list_devices(),
-        "command": f"tlkit finetune --config {os.path.join(folder, run.CONFIG)}",
-        "started": timer.started,
+    cost = {
         "seconds": timer.seconds,
         "peak_memory_bytes": timer.peak_memory_bytes,
         "parameters": parameters,
         "extractions": timer.extractions,
     }
-    run.write_json(folder / run.ENVIRONMENT, facts)
+    write_environment(folder, f"tlkit finetune --config {os.path.join(folder, run.CONFIG)}", timer.started, cost)
 
 
 def _tell_result(folder: Path, metrics: dict[str, Any]) -> None:

@@ -118,6 +118,9 @@ class RowDataset(keras.utils.PyDataset):
         self._order = self._order_of(self.epoch)
 
     def _order_of(self, epoch: int) -> np.ndarray:
-        if not self.shuffle:
-            return np.arange(len(self.labels))
-        return np.random.default_rng((self.seed, epoch)).permutation(len(self.labels))
+        return epoch_order(len(self.labels), self.seed, epoch) if self.shuffle else np.arange(len(self.labels))
+
+
+def epoch_order(number: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order of `number` rows that depends on the seed and the epoch alone."""
+    return np.random.default_rng((seed, epoch)).permutation(number)

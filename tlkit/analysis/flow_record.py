@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,16 +30,14 @@ def describe_flow(phase: str, record: FlowRecord) -> dict[str, Any]:
         None where nothing could be measured.
     """
     verdict = judge(record)
-    chosen = record.has_kernel if record.has_kernel.any() else slice(None)
     return {
         "phase": phase,
         "verdict": verdict.kind,
         "message": verdict.message,
-        "layers": [name for name, kept in zip(record.layers, record.has_kernel, strict=True) if kept]
-        or list(record.layers),
+        "layers": list(itertools.compress(record.layers, record.judged)),
         "steps": record.steps.tolist(),
-        "gradient_rms": _rows(record.gradient_rms[:, chosen]),
-        "update_ratio": _rows(record.update_ratio[:, chosen]),
+        "gradient_rms": _rows(record.gradient_rms[:, record.judged]),
+        "update_ratio": _rows(record.update_ratio[:, record.judged]),
     }
 
 

@@ -86,6 +86,11 @@ class FlowRecord:
     update_norm: NDArray[np.float64]
 
     @property
+    def judged(self) -> NDArray[np.bool_]:
+        """The layers to judge by, bool (layers,): those with a kernel, or all where none has one."""
+        return self.has_kernel if self.has_kernel.any() else np.ones(len(self.layers), bool)
+
+    @property
     def gradient_rms(self) -> NDArray[np.float64]:
         """Root mean square of the gradient over the weights of a layer: comparable between layers of any size."""
         return self.gradient_norm / np.sqrt(self.weight_count)

@@ -82,7 +82,7 @@ def judge(
 
 
 def _moment(record: FlowRecord, at: int) -> _Moment:
-    chosen = record.has_kernel if record.has_kernel.any() else np.ones(len(record.layers), bool)
+    chosen = record.judged
     return _Moment(
         int(record.steps[at]),
         _chosen(record.layers, chosen),

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tlkit.config import MAX_PIXELS
 from tlkit.data.class_findings import class_findings
-from tlkit.data.decode import MAX_PIXELS
 from tlkit.data.duplicate_findings import duplicate_findings, find_clusters, leak_findings
 from tlkit.data.findings import Finding
 from tlkit.data.image_findings import image_findings, unreadable_findings

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFile
 
+from tlkit.config import MAX_PIXELS
 from tlkit.data.colour import array_to_rgb, to_rgb
 from tlkit.data.formats import DecodeError, as_decode_error, breaks_off, open_image, quiet_pillow
 from tlkit.data.jpeg import load_jpeg
-
-MAX_PIXELS = 89_478_485
-"""Images with more pixels are refused unread: Pillow's own line for decompression bombs, 256 MiB of RGB."""
 
 ORIENTATION_TAG = 0x0112  # EXIF 2.32, section 4.6.4: 1 is upright, 5 to 8 swap width and height.
 TRANSPOSITIONS = {

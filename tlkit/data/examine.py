@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tlkit.data.decode import MAX_PIXELS, Decoded, decode
+from tlkit.config import MAX_PIXELS
+from tlkit.data.decode import Decoded, decode
 from tlkit.data.formats import DecodeError
 from tlkit.data.identity import digest_of
 

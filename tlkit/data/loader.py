@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from tlkit.config import DEFAULT_STORE_SCALE
 from tlkit.data.findings import count, name_some
 from tlkit.data.manifest import Manifest
 from tlkit.data.packing import OnProgress
 from tlkit.data.store import Store, open_store
-from tlkit.data.transform import DEFAULT_STORE_SCALE, make_transform
+from tlkit.data.transform import make_transform
 from tlkit.errors import InputError
 
 if TYPE_CHECKING:

@@ -161,14 +161,13 @@ def pack(
     items = manifest.items["item"].tolist()
     todo = np.flatnonzero((packed.records["done"] == 0) | (packed.records["mark"] != marks).any(axis=1))
     done = len(items) - len(todo)
-    tasks = (todo[start : start + ITEMS_A_TASK] for start in range(0, len(todo), ITEMS_A_TASK))
 
     def work(rows: np.ndarray) -> int:
         for row in rows.tolist():
             _pack_row(packed, row, marks[row], *look_at(manifest.source, items[row], transform, packed.pixels))
         return len(rows)
 
-    with closing(in_threads(work, tasks)) as finished:  # No thread goes on writing after an interruption.
+    with closing(in_threads(work, in_tasks(todo))) as finished:  # No thread goes on writing after an interruption.
         for count in finished:
             done += count
             if on_progress is not None:
@@ -239,6 +238,11 @@ def look_at(
     if image is None or not pixels_wanted:
         return facts, None
     return facts, np.ascontiguousarray(transform.to_store(image))
+
+
+def in_tasks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Cuts rows into what one thread does at a time."""
+    return (rows[start : start + ITEMS_A_TASK] for start in range(0, len(rows), ITEMS_A_TASK))
 
 
 def in_threads(work: Callable[[np.ndarray], int], tasks: Iterator[np.ndarray]) -> Generator[int, None, None]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import mmap
-import os
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
-from tlkit.data.decode import MAX_PIXELS
+from tlkit.config import MAX_PIXELS
 from tlkit.data.examine import FINGERPRINT_SIDE, THUMBNAIL_BYTES, Facts, examine, facts_table
 from tlkit.data.manifest import Manifest, Source
+from tlkit.data.packing import in_tasks, in_threads
 from tlkit.errors import InputError
-
-ITEMS_A_TASK = 16  # Enough to make the hand-over between threads cheap, few enough to keep progress smooth.
 
 
 def scan(
@@ -43,8 +41,8 @@ def scan(
     room = _room(len(items) * THUMBNAIL_BYTES)
     kept = room.toreadonly()
 
-    def look(rows: range) -> int:
-        for row in rows:
+    def look(rows: np.ndarray) -> int:
+        for row in rows.tolist():
             found = examine_item(manifest.source, items[row], max_pixels=max_pixels)
             place = slice(row * THUMBNAIL_BYTES, row * THUMBNAIL_BYTES + len(found.thumbnail))
             room[place] = found.thumbnail
@@ -52,7 +50,7 @@ def scan(
         return len(rows)
 
     done = 0
-    for number in _in_threads(look, len(items)):
+    for number in in_threads(look, in_tasks(np.arange(len(items)))):
         done += number
         if on_progress is not None:
             on_progress(done, len(items))
@@ -87,20 +85,3 @@ def read_problem(error: Exception) -> str:
     """Puts an error of reading into one line without the path, which stands beside it anyway."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"Cannot be read: {' '.join(str(reason).split())}."
-
-
-def _in_threads(work: Callable[[range], int], number: int) -> Iterator[int]:
-    workers = os.cpu_count() or 1
-    running: set[Future[int]] = set()
-    with ThreadPoolExecutor(workers) as executor:
-        try:
-            for start in range(0, number, ITEMS_A_TASK):
-                running.add(executor.submit(work, range(start, min(start + ITEMS_A_TASK, number))))
-                if len(running) > 2 * workers:
-                    finished, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in finished)
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in finished)
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tlkit.data.decode import MAX_PIXELS, decode
+from tlkit.config import DEFAULT_STORE_SCALE, GEOMETRIES, MAX_PIXELS
+from tlkit.data.decode import decode
 from tlkit.data.examine import FINGERPRINT_SIDE
 from tlkit.data.resample import RESAMPLERS, Box, resize, simd_available
 from tlkit.errors import InputError, unknown_name
 
-GEOMETRIES = ("crop", "pad", "squash")
 DECODERS = ("libjpeg-turbo",)  # Through Pillow or, faster, through simplejpeg: the same pixels, which a test shows.
-DEFAULT_STORE_SCALE = 1.15
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tlkit import run as run_folder
 from tlkit.backbones.build import build_backbone
 from tlkit.backbones.imagenet import class_names as imagenet_class_names
 from tlkit.backbones.registry import get_backbone
+from tlkit.config import DEFAULT_STORE_SCALE
 from tlkit.console import OnProgress
 from tlkit.data.transform import Transform
 from tlkit.errors import InputError
@@ -62,7 +63,7 @@ def load_imagenet(backbone: str, weights: str | Path = "imagenet", on_progress: 
     facts = get_backbone(backbone)
     size = facts.default_image_size
     model = build_backbone(facts.name, image_size=size, weights=weights, include_top=True, on_progress=on_progress)
-    transform = Transform(image_size=size, store_size=round(size * 1.15))
+    transform = Transform(image_size=size, store_size=round(size * DEFAULT_STORE_SCALE))
     return Classifier(model, imagenet_class_names(), transform, mirrored=True)
 
 

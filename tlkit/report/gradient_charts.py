@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,30 @@ def read_flows(path: Path) -> dict[str, dict[str, Any]]:
 
 def flow_charts(flow: dict[str, Any]) -> list[tuple[str, Markup]]:
     """Returns (caption, SVG): the first record of a phase against the last, from the input's layer to the output's."""
-    charts = []
-    for caption, name in SERIES:
-        lines = [
-            Line(points, style, dots=len(points) < MOST_DOTS)
-            for style, row in (("train", flow[name][0]), ("validation", flow[name][-1]))
-            if len(points := _points(row)) > 1
-        ]
-        if lines:
-            x = number_axis("layer with a kernel, from the input", [1, len(flow["layers"])])
-            y = decades_axis([value for line in lines for _, value in line.points])
-            charts.append((caption, chart(caption, x, y, lines)))
-    return charts
+    place = "layer with a kernel, from the input"
+    charts = [
+        along_depth(caption, place, {"train": flow[name][0], "validation": flow[name][-1]}) for caption, name in SERIES
+    ]
+    return [one for one in charts if one is not None]
 
 
-def _points(values: list[float | None]) -> list[tuple[float, float]]:
+def along_depth(caption: str, place: str, rows: Mapping[str, Sequence[float | None]]) -> tuple[str, Markup] | None:
+    """Returns (caption, SVG) of values from the input to the output on an axis of decades; None where there are none.
+
+    Args:
+        caption: What is drawn.
+        place: What the values belong to, on the horizontal axis.
+        rows: One value a place, or None, by the colour class of the line.
+    """
+    lines = [
+        Line(points, css, dots=len(points) < MOST_DOTS) for css, row in rows.items() if len(points := _points(row)) > 1
+    ]
+    if not lines:
+        return None
+    x = number_axis(place, [1, max(map(len, rows.values()))])
+    y = decades_axis([value for line in lines for _, value in line.points])
+    return caption, chart(caption, x, y, lines)
+
+
+def _points(values: Sequence[float | None]) -> list[tuple[float, float]]:
     return [(float(at + 1), math.log10(value)) for at, value in enumerate(values) if value]

@@ -9,7 +9,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 import tlkit.report.words as words
-from tlkit.report.figures import Axis, Line, chart, decades_axis, number_axis
+from tlkit.report.figures import Axis, Line, chart, number_axis
+from tlkit.report.gradient_charts import along_depth
 
 Row = dict[str, Any]
 
@@ -149,11 +150,7 @@ def gradient_charts(gradients: Row) -> list[tuple[str, Markup]]:
         ("Gradient of the weights, root mean square", [one["gradient_rms"] for one in gradients["layers"]]),
         ("Signal: gradient of the layers' outputs, norm", list(gradients["signal"].values())),
     )
-    charts = []
-    for caption, values in series:
-        points = [(float(at + 1), math.log10(value)) for at, value in enumerate(values) if value]
-        if len(points) > 1:
-            x = number_axis("layer with weights, from the input", [1, len(values)])
-            y = decades_axis([value for _, value in points])
-            charts.append((caption, chart(caption, x, y, [Line(points, "run-0", dots=len(points) < 40)])))
-    return charts
+    charts = [
+        along_depth(caption, "layer with weights, from the input", {"run-0": values}) for caption, values in series
+    ]
+    return [one for one in charts if one is not None]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from tlkit.activations import RowDataset
 from tlkit.augment.batches import ArrayStore, AugmentedDataset, OneHotLabels
 from tlkit.data.loader import ImageDataset
 from tlkit.errors import InputError
+from tlkit.features import batches
+from tlkit.probe import class_balance
 from tlkit.views import ViewDataset
 
 BATCH_SIZE = 32  # For arrays; datasets bring their own.
@@ -142,7 +143,7 @@ def prepare(
         return Part(own, labels, own.batch_size, getattr(own, "one_hot", False))
     if hasattr(data, "cardinality") and int(data.cardinality()) == ENDLESS:
         raise InputError(f"Expected {name} data that end. Received: an endless tf.data.Dataset. Leave .repeat() out.")
-    found = [np.asarray(batch[1]) for batch in _batches(data)]
+    found = list(_labels(data))
     if not found:
         raise InputError(f"Expected {name} data with at least one batch. Received: none.")
     labels = checked_labels(np.concatenate(found), num_classes, name)
@@ -197,19 +198,13 @@ def _rebatched(data: Any, size: int, batch_size: int) -> Any:
     )
 
 
-def _batches(data: Any) -> Iterator[tuple]:
-    batches: Iterable = (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
-    for batch in batches:
-        if not isinstance(batch, tuple | list) or len(batch) < 2:
+def _labels(data: Any) -> Iterator[np.ndarray]:
+    for _, labels in batches(data):
+        if labels is None:
             raise InputError("Expected batches of (images, labels). Received images without labels.")
-        yield tuple(batch)
+        yield labels
 
 
 def class_weights(labels: np.ndarray, num_classes: int) -> dict[int, float]:
-    """Returns weights that make every class count the same, 1 on average over the images.
-
-    Source: G. King and L. Zeng, "Logistic regression in rare events data", 2001.
-    """
-    counts = np.bincount(labels, minlength=num_classes)
-    present = int((counts > 0).sum())
-    return {index: len(labels) / (present * count) if count else 1.0 for index, count in enumerate(counts.tolist())}
+    """Returns the weights of `probe.class_balance` as `fit` takes them."""
+    return dict(enumerate(class_balance(labels, num_classes).tolist()))
