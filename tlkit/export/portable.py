@@ -6,7 +6,6 @@ outside the graph. Each is replaced here by another built-in layer, or by arithm
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -25,27 +24,6 @@ def in_portable_operations(model: keras.Model) -> keras.Model:
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         return replacements.get(id(layer), layer)(*args, **kwargs)
-
-    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
-
-
-def with_error_function(model: keras.Model) -> keras.Model:
-    """Returns the model with every exact GELU written by the error function, for ONNX.
-
-    Keras takes the function's complement, which tf2onnx does not know; LiteRT knows that form alone.
-    """
-    replacements: dict[int, Any] = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            replacements[id(layer)] = with_error_function(layer)
-        elif _has_gelu(layer):
-            replacements[id(layer)] = _without_activation(layer)
-    if all(replacements.get(id(layer), layer) is layer for layer in model.layers):
-        return model
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        given = replacements.get(id(layer), layer)(*args, **kwargs)
-        return _gelu(given) if _has_gelu(layer) else given
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
@@ -85,19 +63,3 @@ def _as_depthwise(layer: keras.layers.Conv2D) -> keras.Layer:
     kernel, *bias = layer.get_weights()
     made.set_weights([np.swapaxes(kernel, 2, 3), *bias])
     return made
-
-
-def _has_gelu(layer: keras.Layer) -> bool:
-    return getattr(layer, "activation", None) is keras.activations.gelu
-
-
-def _without_activation(layer: keras.Layer) -> keras.Layer:
-    made = type(layer).from_config({**layer.get_config(), "activation": "linear"})
-    made.build(layer.input.shape)
-    made.set_weights(layer.get_weights())
-    return made
-
-
-def _gelu(x: Any) -> Any:
-    """`x * Phi(x)`, with Phi the normal distribution function (D. Hendrycks, K. Gimpel, arXiv:1606.08415)."""
-    return x * (0.5 * (1.0 + ops.erf(x * math.sqrt(0.5))))

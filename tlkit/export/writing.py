@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from tlkit.export.portable import with_error_function
+from tlkit.export.onnx_operations import in_onnx_operations
 
 
 def write_keras(model: keras.Model, path: Path) -> None:
@@ -41,7 +41,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     """Writes an `.onnx` file, and opens it: the converter itself lets operations pass that no runtime knows."""
     from tlkit.export.runtimes import open_onnx
 
-    model = with_error_function(model)
+    model = in_onnx_operations(model)
     model.export(str(path), format="onnx", verbose=False, input_signature=model.inputs)
     open_onnx(path)
 
