@@ -5,7 +5,6 @@ Under JAX the saved models are read by the interpreter named in TLKIT_JAX_PYTHON
 
 from __future__ import annotations
 
-import functools
 import gc
 import hashlib
 import importlib
@@ -55,29 +54,11 @@ def pixels(backbone):
 
 
 @pytest.fixture(scope="module")
-def model(backbone, pixels):
-    """Random weights, with BatchNormalization statistics that let rounding errors stay as small as they are.
-
-    As built, 0 and 1, statistics would hide what mixes them up, and activations would grow from block to block. Those
-    of the images themselves, 4 of them, would magnify what little differs between them until rounding decides.
-    """
+def model(backbone, pixels, settle):
+    """Random weights that let rounding errors stay small."""
     model = build_backbone(backbone.name, image_size=image_size(backbone), weights="none")
-    random = np.random.default_rng(2)
-    normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for layer in normalizations:
-        layer.call = functools.partial(set_statistics_and_call, layer, random)
-    run(model, pixels)
-    for layer in normalizations:
-        del layer.call
+    settle(model, pixels)
     return model
-
-
-def set_statistics_and_call(layer, random, inputs, **ignored):
-    values = keras.ops.convert_to_numpy(inputs)
-    axes = tuple(range(values.ndim - 1))
-    layer.moving_mean.assign(values.mean(axes) / 10)
-    layer.moving_variance.assign(np.square(values).mean() * random.uniform(0.5, 1.5, values.shape[-1]))
-    return type(layer).call(layer, inputs, training=False)
 
 
 @pytest.fixture(scope="module")

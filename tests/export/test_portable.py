@@ -19,7 +19,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("float
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
-    """With a normalisation by constants, a convolution of each channel by itself, exact GELUs, zeros around a maximum."""
+    """Normalisation by constants, a convolution of each channel by itself, exact GELUs, zeros around a maximum."""
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 3), name="image")
     x = keras.layers.Normalization(mean=[120.0, 110.0, 100.0], variance=[3600.0, 3500.0, 3400.0], name="scale")(image)
