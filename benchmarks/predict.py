@@ -26,6 +26,7 @@ TLKIT = (sys.executable, "-c", "import sys; from tlkit.cli import main; sys.exit
 CLASSES = tuple(f"class {number}" for number in range(10))
 BATCHES = (1, 32)
 SECONDS = 4.0  # Of each timing.
+FEW = 32  # Pictures, for what starting takes: Python, Keras, the model, compiling.
 
 
 def make_pictures(folder: Path, count: int) -> list[Path]:
@@ -90,11 +91,24 @@ def measure_predict(folder: Path, backbone: str, count: int) -> None:
         f"  forward {1000 * forward:.2f} ms, decode and resize {1000 * decode:.2f} ms: in turn {serial:.1f} pictures/s"
     )
     print(f"  tlkit.predict: {rate:.1f} pictures/s, {rate / serial:.2f} of that")
+    few = folder / "few"
+    few.mkdir()
+    for path in paths[:FEW]:
+        (few / path.name).hardlink_to(path)
+    start_up = seconds_of_command(folder / "run", few)
+    whole = seconds_of_command(folder / "run", folder / "pictures")
+    rate = (count - FEW) / (whole - start_up)
+    print(f"  tlkit predict: {rate:.1f} pictures/s after the first {FEW}, {rate / serial:.2f} of that")
+    share = count / whole / serial
+    print(f"  whole command: {whole:.1f} s, {share:.2f} of that; the first {FEW} take {start_up:.1f} s")
+
+
+def seconds_of_command(run_folder: Path, pictures: Path) -> float:
+    """Returns what the command takes from its start to its end."""
     start = time.perf_counter()
-    arguments = ["predict", str(folder / "run"), str(folder / "pictures"), "--format", "csv"]
+    arguments = ["predict", str(run_folder), str(pictures), "--format", "csv"]
     subprocess.run([*TLKIT, *arguments], check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - start
-    print(f"  tlkit predict, whole command: {seconds:.1f} s, {count / seconds / serial:.2f} of that")
+    return time.perf_counter() - start
 
 
 def measure_runtimes(folder: Path, backbone: str) -> None:
