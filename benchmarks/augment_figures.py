@@ -1,0 +1,33 @@
+"""The figures of augment.py: kept in a file as they are measured, so that a run that was ended goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+FIGURES, TABLE = HERE / "augment.json", HERE / "augment.md"
+SEEDS, FOLDS = (0, 1, 2), 5
+BATCH, IMAGE = 32, 224
+FASHION_IMAGE = 96
+MNIST_EPOCHS, MNIST_RATE = 25, 2e-3
+
+
+def known() -> dict[str, Any]:
+    """Returns the figures measured so far, by name."""
+    return json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
+
+
+def measured(name: str, measure: Callable[[], Any]) -> Any:
+    """Returns a figure, measured now unless it was before."""
+    from tlkit.run import write_json
+
+    found = known()
+    if name not in found:
+        value = measure()
+        found = known() | {name: value}
+        write_json(FIGURES, dict(sorted(found.items())))
+        print(f"{name}: {value}", flush=True)
+    return found[name]
