@@ -24,7 +24,10 @@ def write_table() -> None:
     from tlkit.run import write_text
 
     found = known()
-    parts = ["# Augmentation: cost and gain", __doc__.split("\n\n")[0]]
+    parts = [
+        "# Augmentation: cost and gain",
+        "Written by `python benchmarks/augment.py table`, which tells how each figure is had.",
+    ]
     parts += [*cost_tables(found), KERAS_NOTES, *mnist_table(found), *fashion_table(found), *views_table(found)]
     write_text(TABLE, "\n\n".join(parts) + "\n")
     print(f"Written: {TABLE}")
