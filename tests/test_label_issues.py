@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from tlkit.cross_validation import cross_validate
 from tlkit.errors import InputError
@@ -22,10 +23,12 @@ def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return data.data, data.target, np.random.default_rng(0).permutation(len(data.target)) % 5
 
 
-def test_each_fold_is_judged_by_a_head_that_has_not_seen_it(digits: tuple) -> None:
+def test_each_fold_is_judged_by_a_head_that_has_not_seen_it(
+    digits: tuple, standardised: Callable[..., np.ndarray]
+) -> None:
     features, labels, folds = digits
     found = cross_validate(features, labels, folds, num_classes=10, penalty=PENALTY)
-    scaled = StandardScaler().fit_transform(features)
+    scaled = standardised(features)
     for fold in (0, 3):
         training = folds != fold
         peer = LogisticRegression(C=1 / (PENALTY * training.sum()), tol=1e-8, max_iter=5000)

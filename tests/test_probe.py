@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -15,15 +17,16 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return load_digits(return_X_y=True)
 
 
-def test_best_penalty_equals_scikit_learn_run_directly(digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_best_penalty_equals_scikit_learn_run_directly(
+    digits: tuple[np.ndarray, np.ndarray], standardised: Callable[..., np.ndarray]
+) -> None:
     x, y = digits
     probe = fit_probe(x[:1000], y[:1000], x[1000:1400], y[1000:1400], num_classes=10)
-    scaler = StandardScaler().fit(x[:1000])
     direct = LogisticRegression(C=1 / (probe.penalty * 1000), max_iter=5000, tol=1e-6)
-    direct.fit(scaler.transform(x[:1000]), y[:1000])
+    direct.fit(standardised(x[:1000]), y[:1000])
     logits = x[1400:] @ probe.kernel + probe.bias
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    expected = direct.predict_proba(scaler.transform(x[1400:]))
+    expected = direct.predict_proba(standardised(x[:1000], x[1400:]))
     np.testing.assert_allclose(exponents / exponents.sum(axis=1, keepdims=True), expected, atol=1e-2)
 
 
@@ -59,3 +62,19 @@ def test_bad_features_are_refused() -> None:
         fit_probe(x * np.nan, y, x, y, num_classes=2)
     with pytest.raises(InputError, match="two classes"):
         fit_probe(x, y * 0, x, y, num_classes=2)
+
+
+def test_few_images_do_not_give_the_word_to_features_that_seldom_fire(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    found = []
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(x))
+        few = np.concatenate([order[y[order] == known][:5] for known in range(10)])
+        rest = np.setdiff1d(order, few)
+        scaler = StandardScaler().fit(x[few])
+        plain = LogisticRegression(C=1, max_iter=5000).fit(scaler.transform(x[few]), y[few])
+        probe = fit_probe(x[few], y[few], x[rest[::9]], y[rest[::9]], num_classes=10)
+        ours = (x[rest] @ probe.kernel + probe.bias).argmax(axis=1)
+        found.append([(ours == y[rest]).mean(), plain.score(scaler.transform(x[rest]), y[rest])])
+    ours, plain = np.mean(found, axis=0)
+    assert ours > plain + 0.02

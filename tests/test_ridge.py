@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -8,19 +10,18 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from tlkit.errors import InputError
 from tlkit.ridge import fit_ridge
 
+Standardised = Callable[..., np.ndarray]
+
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[np.ndarray, np.ndarray]:
     return load_digits(return_X_y=True)
 
 
-def standardised(x: np.ndarray) -> np.ndarray:
-    scale = x.std(axis=0)
-    return (x - x.mean(axis=0)) / np.where(scale > 0, scale, 1)
-
-
 @pytest.mark.parametrize("count", [40, 300])
-def test_it_is_the_least_squares_solution(digits: tuple[np.ndarray, np.ndarray], count: int) -> None:
+def test_it_is_the_least_squares_solution(
+    digits: tuple[np.ndarray, np.ndarray], standardised: Standardised, count: int
+) -> None:
     x, y = digits[0][:count], digits[1][:count]
     found = fit_ridge(x, y, num_classes=10)
     direct = SklearnRidge(alpha=found.penalty * count).fit(standardised(x), np.eye(10)[y])
@@ -29,7 +30,9 @@ def test_it_is_the_least_squares_solution(digits: tuple[np.ndarray, np.ndarray],
     np.testing.assert_allclose(scores, factor * expected, atol=1e-3 * np.abs(scores).max())
 
 
-def test_left_out_accuracy_is_that_of_leaving_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_left_out_accuracy_is_that_of_leaving_out(
+    digits: tuple[np.ndarray, np.ndarray], standardised: Standardised
+) -> None:
     x, y = digits[0][:60], digits[1][:60]
     found = fit_ridge(x, y, num_classes=10)
     z, targets, right = standardised(x), np.eye(10)[y], 0  # Scaled once over all, as the closed form has it.

@@ -27,6 +27,7 @@ GRADIENT_TOLERANCE = 3e-5  # Of the largest component, in scaled coordinates; lo
 LOSS_TOLERANCE = 1e-9  # Relative; products are in float32.
 MAX_ITERATIONS = 500
 CORRECTIONS = 20  # Pairs that L-BFGS remembers; more than 20 saved no steps.
+PRIOR_IMAGES = 50  # Chosen with benchmarks/few_shot.py.
 SMALLEST_EIGENVALUE = 1e-10  # Relative to the largest: components below are rounding noise of the eigensolver.
 CHUNK = 1024  # Images; what is made of them stays in the processor's cache.
 # BLAS threads wait for each other in a busy loop: with one other busy process on two cores, the many small products of
@@ -67,7 +68,8 @@ class Rotated:
 def rotate(features: np.ndarray) -> Rotated:
     """Standardises features (images, features) and rotates them; without loss, for any number of either.
 
-    A constant feature is left on its scale.
+    Variances are shrunk towards their mean as if `PRIOR_IMAGES` more images had that one. Few images tell little of the
+    variance of a feature that seldom fires, and dividing by it would give that feature the word on new images.
     """
     count, width = features.shape
     with threadpool_limits(1, user_api="blas"):
@@ -89,7 +91,8 @@ def rotate(features: np.ndarray) -> Rotated:
 def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = len(features)
     mean = _sum_over(features, lambda chunk: chunk.sum(axis=0)) / count
-    scale = np.sqrt(_sum_over(features, lambda chunk: np.square(chunk - mean).sum(axis=0)) / count)
+    squares = _sum_over(features, lambda chunk: np.square(chunk - mean).sum(axis=0))
+    scale = np.sqrt((squares + PRIOR_IMAGES * squares.mean() / count) / (count + PRIOR_IMAGES))
     return mean, np.where(scale > 1e-8 * (1 + np.abs(mean)), scale, 1.0)
 
 
