@@ -42,6 +42,7 @@ LEVELS = (
         "optimizers",
         "callbacks",
         "regularisation",
+        "auxiliary",
         "analysis",
     },
     {"training", "evaluation", "metrics", "intervals", "calibration", "screening", "results", "advise", "doctor"}
