@@ -75,6 +75,7 @@ LEVELS = (
         "exporting",
         "previewing",
         "varying",
+        "recipes",
     },
     {"command_line"},
     {"cli"},
