@@ -3,9 +3,10 @@
 Purpose:  show what shared weights are worth: a net of 11,665 weights against one of 210,240.
 Command:  python recipes/01_mnist_cnn.py
 Data:     builtin:mnist5k: 3,500 digits train, 750 choose the epoch, 750 test
-Expected: not measured yet
+Expected: mnist_cnn_accuracy 96.96 ± 1.28 %, mnist_cnn_weights 11665 ± 0, mnist_ffnn_accuracy 93.84 ± 2.09 %,
+          mnist_ffnn_weights 210240 ± 0 (5 seeds)
 Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     minutes
+Time:     4 minutes
 """
 
 import math
@@ -36,4 +37,4 @@ def measure(options, seed):
     return figures
 
 
-sys.exit(recipes.main(measure, __doc__, data="builtin:mnist5k"))
+sys.exit(recipes.main(measure, __doc__, data="builtin:mnist5k", seeds=5))

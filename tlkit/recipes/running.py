@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import statistics
 import time
 from argparse import Namespace
@@ -53,6 +54,7 @@ def main(
     options = parser.parse_args(arguments)
     try:
         start_keras()
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # It warns of networks built one after the other.
         _require_memory(0.5 if options.smoke else gigabytes)
         means = _measure_all(measure, options)
         if draw is not None and options.plot:
