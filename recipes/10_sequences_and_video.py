@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from tlkit import recipes
 
-SHAPES = """5 6 6.5 6.75 7 7 7 7 6.75 6.5 6 5; 5 3 3 3.4 3.8 4.2 4.6 5 5.4 5.8 5 5; 5 6 6.5 6.5 6 5.25 4.75 4 3.5 3.5 4 5
+SHAPES = """5 6 6.5 6.75 7 7 7 7 6.75 6.5 6 5;5 3 3 3.4 3.8 4.2 4.6 5 5.4 5.8 5 5;5 6 6.5 6.5 6 5.25 4.75 4 3.5 3.5 4 5
 ;5 6 6.5 6.5 6 5 5 6 6.5 6.5 6 5; 5 4.4 3.8 3.2 2.6 2.6 5 5 5 5 5 5; 5 3 3 3 3 5 6 6.5 6.5 6 4.5 5; 5 4 3.5 3.25 3 3 3
 3 3.25 3.5 4 5; 5 7 7 6.6 6.2 5.8 5.4 5 4.6 4.2 5 5; 5 4 3.5 3.5 4 5 5 4 3.5 3.5 4 5; 5 4 3.5 3.5 4 5 5 5 5 4.7 4.3 5"""
 TEMPLATES = np.array([row.split() for row in SHAPES.split(";")], float)
@@ -41,23 +41,22 @@ def sequence(template, random):
 
 
 def sequences(count, random):
-    templates, labels = TEMPLATES - TEMPLATES.mean(1, keepdims=True), np.arange(count) % 10
-    templates = templates / TEMPLATES.std(1, keepdims=True)
-    return np.stack([sequence((templates - templates[:, :1])[label], random) for label in labels])[..., None], labels
+    templates, labels = (TEMPLATES - TEMPLATES[:, :1]) / TEMPLATES.std(1, keepdims=True), np.arange(count) % 10
+    return np.stack([sequence(templates[label], random) for label in labels])[..., None], labels
 
 
 def videos(pictures, count, random):
     x, labels = np.zeros((count, FRAMES, SIDE, SIDE, 1), "float32"), np.arange(count) % len(MOVES)
     for video, label in zip(x, labels, strict=True):
         start, digit = random.integers(3, SIDE - 22, 2), pictures[random.integers(len(pictures)), 4:24, 4:24] / 255
-        for frame in range(FRAMES):
-            row, column = start + (frame - 2) * MOVES[label]
+        for frame, (row, column) in enumerate(start + np.arange(-2, 4)[:, None] * MOVES[label]):
             video[frame, row : row + 20, column : column + 20] = digit
     return x, labels
 
 
 def accuracy(body, train, test, epochs):
-    model = keras.Sequential([keras.Input(train[0].shape[1:]), *body, layers.Dense(train[1].max() + 1, "softmax")])
+    top = layers.Dense(int(train[1].max()) + 1, "softmax")
+    model = keras.Sequential([keras.Input(train[0].shape[1:]), *body, top])
     model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(*train, epochs=max(epochs, 1), batch_size=64, verbose=0)
     return 100 * model.evaluate(*test, verbose=0)[1]
@@ -66,7 +65,7 @@ def accuracy(body, train, test, epochs):
 def measure(options, seed):
     random, count, few = np.random.default_rng(seed), *((200, 20) if options.smoke else (4000, None))
     train, test = sequences(count, random), sequences(count // 4, random)
-    dense = [layers.Flatten(), layers.Dense(100, "relu"), layers.Dense(100, "relu")]
+    dense = [layers.Flatten(), *(layers.Dense(100, "relu") for _ in range(2))]
     along = [layers.Conv1D(25, size, 2, "same", activation="relu") for size in (5, 3, 3)]
     parts = recipes.load_parts("builtin:mnist5k", 28, seed=seed, grey=True, per_class=few)
     moving, others = (videos(part[0], count // 4, random) for part in (parts.train, parts.test))
