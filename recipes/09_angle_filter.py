@@ -54,7 +54,9 @@ def measure(options, seed):
     model = keras.Sequential(
         [
             keras.Input((SIDE, SIDE, 1)),
-            layers.Conv2D(1, 3, use_bias=False, name="filter"),
+            layers.Conv2D(
+                1, 3, use_bias=False, kernel_initializer=keras.initializers.RandomUniform(0, 0.2), name="filter"
+            ),
             layers.GlobalMaxPooling2D(),
             layers.Dense(1, "sigmoid", kernel_initializer="ones"),
         ]
