@@ -51,6 +51,7 @@ def measure(options, seed):
     (x, y), (x_test, y_test) = (draw_pictures(200 if options.smoke else 4000, random) for _ in range(2))
     # Three bright pixels on the anti-diagonal answer 2.7 and more, two and all others at most 1.8 + 0.5 of seven.
     hand_made = (answers(x_test, HAND_MADE) > 2.6) == y_test
+    start = keras.initializers.RandomUniform(0, 0.2)
     model = keras.Sequential(
         [
             keras.Input((SIDE, SIDE, 1)),
@@ -58,7 +59,7 @@ def measure(options, seed):
                 1, 3, use_bias=False, kernel_initializer=keras.initializers.RandomUniform(0, 0.2), name="filter"
             ),
             layers.GlobalMaxPooling2D(),
-            layers.Dense(1, "sigmoid", kernel_initializer="ones"),
+            layers.Dense(1, "sigmoid", kernel_initializer="ones", kernel_constraint="non_neg"),
         ]
     )
     model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy", metrics=["accuracy"])
