@@ -62,6 +62,7 @@ def measure(options, seed):
     hand_made = (answers(x_test, HAND_MADE) > 2.6) == y_test
     fits = [learn(x, y, options.smoke) for _ in range(1 if options.smoke else 4)]
     model = min(fits, key=lambda fitted: fitted.evaluate(x[..., None], y, verbose=0)[0])
+    learnt = model.layers[0].get_weights()[0]
     return {
         "hand_made_accuracy": 100 * hand_made.mean(),
         "learnt_accuracy": 100 * model.evaluate(x_test[..., None], y_test, verbose=0)[1],
