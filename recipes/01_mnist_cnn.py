@@ -6,7 +6,7 @@ Data:     builtin:mnist5k: 3,500 digits train, 750 choose the epoch, 750 test
 Expected: mnist_cnn_accuracy 96.96 ± 1.28 %, mnist_cnn_weights 11665 ± 0, mnist_ffnn_accuracy 93.84 ± 2.09 %,
           mnist_ffnn_weights 210240 ± 0 (5 seeds)
 Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     4 minutes
+Time:     4 minutes, the two cores shared with other work
 """
 
 import math
