@@ -2,7 +2,7 @@
 
 Purpose:  show that neighbours in pixel space (a 4 and a 9) part in feature space, where 4 and 4 are near.
 Command:  python recipes/14_feature_space.py
-Data:     builtin:mnist5k: 3,500 digits train the MNIST CNN, 750 test
+Data:     builtin:mnist5k: 3,500 digits train LeNet-5, 750 test
 Expected: neighbours of the same class, in %: pixels 81.08 ± 1.08, s2 84.08 ± 0.95, s4 88.73 ± 0.48, c5 93.56 ± 1.22,
           f6 95.29 ± 0.43 (untrained_f6 79.84 ± 2.72); among 5 neighbours each, pixels_pairs_of_4_and_9 98 ± 40,
           f6_pairs_of_4_and_9 11 ± 19 (3 seeds)

@@ -54,7 +54,8 @@ def load_parts(spec: str, image_size: int, *, seed: int = 0, per_class: int | No
         pairs.append((pictures, np.asarray(labels)))
     if per_class is not None:
         pairs = [few(pair, per_class, seed) for pair in pairs]
-    return Parts(*pairs, class_names=manifest.class_names)
+    train, validation, test = pairs
+    return Parts(train, validation, test, manifest.class_names)
 
 
 def _thinned(manifest: Manifest, per_class: int, seed: int) -> Manifest:
