@@ -27,10 +27,8 @@ def train(model, images, parts, strategy, epochs, seed):
 
 
 def classifier(parts, weights):
-    model = tlkit.build_classifier(
-        "scratch:fastnet_small", len(parts.class_names), image_size=SIZE, weights=weights, pooling="max"
-    )
-    return model
+    """LeNet-5 up to its 120 features, and a head."""
+    return tlkit.build_classifier("scratch:lenet5", len(parts.class_names), weights=weights, pooling="avg")
 
 
 def measure(options, seed):
@@ -46,14 +44,14 @@ def measure(options, seed):
         for name, parts in sets.items():
             model = classifier(parts, "none")
             train(model, parts.train, parts, "scratch", epochs, seed)
-            model.save_weights(Path(folder) / f"{name}.weights.h5")
+            model.save(Path(folder) / f"{name}.keras")
             few = recipes.few(parts.train, 10, seed)
             figures[f"{name}_scratch"] = train(classifier(parts, "none"), few, parts, "scratch", 2 * epochs, seed)
         for source, target in itertools.permutations(names, 2):
             parts = sets[target]
             few = recipes.few(parts.train, 10, seed)
             for strategy in ("frozen", "full"):
-                model = classifier(parts, Path(folder) / f"{source}.weights.h5")
+                model = classifier(parts, Path(folder) / f"{source}.keras")
                 figures[f"{source}_to_{target}_{strategy}"] = train(model, few, parts, strategy, epochs, seed)
     return figures
 

@@ -42,14 +42,14 @@ def measure(options, seed):
         ("plain", parts.train),
         ("augmented", AugmentedDataset(parts.train, [layer], seed=seed)),
     ):
-        model = tlkit.build_classifier("scratch:small_vgg", len(parts.class_names), image_size=SIZE)
+        model = tlkit.build_classifier("scratch:mnist_cnn", len(parts.class_names), image_size=SIZE)
         tlkit.fine_tune(
             model,
             train,
             validation_data=parts.validation,
             strategy="scratch",
-            epochs=1 if options.smoke else 12,
-            learning_rate=1e-3,
+            epochs=1 if options.smoke else 20,
+            learning_rate=2e-3,
             seed=seed,
         )
         figures[f"{name}_upright"] = 100 * tlkit.evaluate(model, parts.test)["accuracy"]

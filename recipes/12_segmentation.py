@@ -3,7 +3,7 @@
 Purpose:  show what skip connections give to segmentation: the outlines.
 Command:  python recipes/12_segmentation.py
 Data:     scenes of 64 x 64 made here of builtin:mnist5k: two digits among strokes cut from others and noise; a pixel's
-          class is its digit or background. 1,000 scenes train, 200 test
+          class is its digit or background. 400 scenes train, 80 test
 Expected: not measured yet
 Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
 Time:     minutes
@@ -42,7 +42,7 @@ def scenes(images, count, random):
 def measure(options, seed):
     parts = recipes.load_parts(options.data, DIGIT, seed=seed, grey=True, per_class=5 if options.smoke else None)
     random = np.random.default_rng(seed)
-    count, epochs = (16, 1) if options.smoke else (1000, 20)
+    count, epochs = (16, 1) if options.smoke else (400, 15)
     (x, y), (x_test, y_test) = scenes(parts.train, count, random), scenes(parts.test, max(count // 5, 8), random)
     figures = {}
     for name in NETWORKS[:1] if options.smoke else NETWORKS:

@@ -30,15 +30,15 @@ def rare(images, seed):
 
 
 def measure(options, seed):
-    parts = recipes.load_parts(options.data, 28, seed=seed, per_class=40 if options.smoke else 1000)
+    parts = recipes.load_parts(options.data, 32, seed=seed, per_class=40 if options.smoke else 1000)
     train, validation, test = (rare(part, seed) for part in (parts.train, parts.validation, parts.test))
-    model = tlkit.build_classifier("scratch:small_vgg", 2, image_size=28)
+    model = tlkit.build_classifier("scratch:lenet5", 2)
     tlkit.fine_tune(
         model,
         train,
         validation_data=validation,
         strategy="scratch",
-        epochs=1 if options.smoke else 6,
+        epochs=1 if options.smoke else 8,
         learning_rate=1e-3,
         recipe=tlkit.Recipe(balance=True),
         seed=seed,
