@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-for-development
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench clean-environment
+.PHONY: help install demo test test-slow lint format bench recipes recipe clean-environment
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ bench: $(STAMP)  ## Print the measured figures of this machine: some hours, and 
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/engines.py --head
 	$(BIN)/python benchmarks/features.py
+
+recipes: $(STAMP)  ## Run all recipes and check their figures: hours
+	$(BIN)/python recipes/check.py $(ARGS)
+
+recipe: $(STAMP)  ## Run one recipe and check its figures: make recipe NAME=01
+	@test -n "$(NAME)" || { echo "Name a recipe: make recipe NAME=01. recipes/README.md lists them."; exit 2; }
+	$(BIN)/python recipes/check.py $(NAME) $(ARGS)
 
 clean-environment:  ## Remove the virtual environment
 	rm -rf $(VENV)

@@ -42,6 +42,7 @@ LEVELS = (
         "optimizers",
         "callbacks",
         "regularisation",
+        "auxiliary",
         "analysis",
     },
     {"training", "evaluation", "metrics", "intervals", "calibration", "screening", "results", "advise", "doctor"}
@@ -74,6 +75,7 @@ LEVELS = (
         "exporting",
         "previewing",
         "varying",
+        "recipes",
     },
     {"command_line"},
     {"cli"},

@@ -12,7 +12,7 @@ from tlkit.errors import InputError
 from tlkit.version import __version__
 
 if TYPE_CHECKING:
-    from tlkit import augment, data
+    from tlkit import augment, data, models
     from tlkit.backbones.registry import Backbone, get_backbone, list_backbones, register_backbone
     from tlkit.classifier import build_classifier
     from tlkit.evaluation import evaluate_probabilities
@@ -61,6 +61,7 @@ __all__ = [
     "list_backbones",
     "load_imagenet",
     "load_run",
+    "models",
     "phases_for",
     "predict",
     "register_backbone",
@@ -68,7 +69,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("augment", "data"):
+    if name in ("augment", "data", "models"):
         return importlib.import_module(f"tlkit.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from tlkit.backbones.build import build_backbone
+from tlkit.backbones.build import prepare_backbone
 from tlkit.console import OnProgress
 from tlkit.errors import InputError, unknown_name
 
@@ -21,7 +23,7 @@ def build_classifier(
     *,
     image_size: int | None = None,
     weights: str | Path = "imagenet",
-    pooling: str = "avg",
+    pooling: str | None = None,
     dropout: float = 0.0,
     hidden_units: int | None = None,
     classifier_activation: str | None = "softmax",
@@ -36,10 +38,12 @@ def build_classifier(
     `(batch, num_classes)`. Our layers are named `image`, `preprocess_*`, and those of `add_head`.
 
     Args:
-        backbone: Name of a registered backbone, such as `"resnet50"` (`tlkit.list_backbones()`), or a `.keras` file.
+        backbone: Name of a registered backbone, such as `"resnet50"` or `"scratch:lenet5"` (`tlkit.list_backbones()`),
+            or a `.keras` file.
         num_classes: Number of classes, at least 2 (or 1 with `classifier_activation="sigmoid"`).
         image_size: Side of the square input in pixels; the backbone's own default when None.
-        weights: `"imagenet"`, `"none"` for random ones, or a weights file (.weights.h5, .h5, .keras).
+        weights: `"imagenet"`, `"none"` for random ones, or a weights file (.weights.h5, .h5, .keras); random ones in
+            any case for networks that are trained from scratch.
         pooling: See `add_head`.
         dropout: See `add_head`.
         hidden_units: See `add_head`.
@@ -55,7 +59,7 @@ def build_classifier(
         InputError: A name is unknown, a value out of range, or the weights cannot be had.
     """
     _check(num_classes, pooling, dropout, classifier_activation)
-    base = build_backbone(
+    prepared = prepare_backbone(
         backbone,
         image_size=image_size,
         weights=weights,
@@ -64,9 +68,10 @@ def build_classifier(
         on_progress=on_progress,
     )
     return add_head(
-        base,
+        prepared.model,
         num_classes,
         pooling=pooling,
+        neck=prepared.neck,
         dropout=dropout,
         hidden_units=hidden_units,
         classifier_activation=classifier_activation,
@@ -77,10 +82,11 @@ def add_head(
     base: keras.Model,
     num_classes: int,
     *,
-    pooling: str = "avg",
+    pooling: str | None = None,
     dropout: float = 0.0,
     hidden_units: int | None = None,
     classifier_activation: str | None = "softmax",
+    neck: Callable[[Any], Any] | None = None,
 ) -> keras.Model:
     """Puts a classification head on a model whose output is a feature map of shape (batch, height, width, channels).
 
@@ -91,16 +97,18 @@ def add_head(
     Args:
         base: The backbone, as `build_backbone` gives it.
         num_classes: Number of classes, at least 2 (or 1 with `classifier_activation="sigmoid"`).
-        pooling: `"avg"`, `"max"`, or `"both"` (the two side by side) over the last feature map.
+        pooling: `"avg"`, `"max"`, or `"both"` (the two side by side) over the last feature map; None for the neck, or
+            `"avg"` without one.
         dropout: Share of the pooled features dropped in training, 0 up to (not including) 1.
         hidden_units: Width of one hidden ReLU layer in the head; none when None.
         classifier_activation: `"softmax"`, `"sigmoid"`, or None for logits.
+        neck: What a network of `tlkit.models` itself has between its last feature map and the classification layer.
 
     Raises:
         InputError: A value is out of range.
     """
     _check(num_classes, pooling, dropout, classifier_activation)
-    x = _pool(base.output, pooling)
+    x = neck(base.output) if neck and pooling is None else _pool(base.output, pooling or "avg")
     if dropout:
         x = keras.layers.Dropout(dropout, dtype="float32", name="head_dropout")(x)
     if hidden_units:
@@ -118,11 +126,11 @@ def _pool(features: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     return keras.layers.Concatenate(name="pooled_features")(pooled)
 
 
-def _check(num_classes: int, pooling: str, dropout: float, activation: str | None) -> None:
+def _check(num_classes: int, pooling: str | None, dropout: float, activation: str | None) -> None:
     smallest = 1 if activation == "sigmoid" else 2
     if num_classes < smallest:
         raise InputError(f"Expected num_classes to be at least {smallest}. Received: {num_classes}.")
-    if pooling not in POOLINGS:
+    if pooling is not None and pooling not in POOLINGS:
         raise unknown_name("pooling", pooling, POOLINGS)
     if not 0 <= dropout < 1:
         raise InputError(f"Expected dropout to be at least 0 and less than 1. Received: {dropout}.")

@@ -45,7 +45,8 @@ class ModelConfig:
     """Which network, which weights, which input size."""
 
     backbone: str = option(
-        "efficientnet_lite0", "Network to start from (`tlkit backbones` lists them) or a .keras file."
+        "efficientnet_lite0",
+        "Network to start from, or to train from scratch (scratch:lenet5): `tlkit backbones`; or a .keras file.",
     )
     weights: str = option("imagenet", "imagenet, none, or a file (.weights.h5, .h5, .keras).")
     image_size: int | None = option(
@@ -56,7 +57,11 @@ class ModelConfig:
         "What a .keras file wants done to raw pixels: inside, tf, torch, caffe, lite or unit.",
         choices=PREPROCESSING,
     )
-    pooling: str = option("avg", "Pooling over the last feature map: avg, max or both.", choices=POOLINGS)
+    pooling: str | None = option(
+        None,
+        "Pooling over the last feature map: avg, max or both [default: the network's own, or avg].",
+        choices=POOLINGS,
+    )
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ class TrainingConfig:
     ema: float | None = option(None, "Momentum of averaged weights, such as 0.99 [default: none].", above=0, below=1)
     stochastic_depth: float = option(
         0.0, "Share of the training steps that skip the last residual block.", minimum=0, below=1
+    )
+    auxiliary: float = option(
+        0.3, "Weight of each auxiliary loss, where a network has such: scratch:googlenet.", minimum=0
     )
     l2_sp: float = option(0.0, "Strength of the pull to the weights that training starts from.", minimum=0)
     precision: str = option("float32", "Of training: float32, bfloat16, float16 or auto.", choices=PRECISIONS)

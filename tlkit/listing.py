@@ -42,12 +42,14 @@ def print_backbones(pattern: str) -> None:
             facts.default_image_size,
             facts.min_image_size,
             len(facts.stages),
-            facts.licence,
+            facts.licence or "",
         ]
         for facts in found
     ]
     console.table("", columns, rows, right=columns[1:-1])
     console.say("Parameters without the ImageNet head; accuracies in % on ImageNet, as published.")
+    if any(facts.from_scratch for facts in found):
+        console.say("scratch: networks have no trained weights; `tlkit finetune` trains them from scratch.")
 
 
 def print_measured_backbones(pattern: str, image_size: int | None) -> None:

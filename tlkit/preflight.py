@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit import run
-from tlkit.backbones.registry import get_backbone
-from tlkit.config import Config
+from tlkit.backbones.registry import Backbone, get_backbone
+from tlkit.config import AUTO, DEFAULT_STORE_SCALE, Config
 from tlkit.config_files import ConfigError
 from tlkit.errors import InputError
 
 if TYPE_CHECKING:
     from tlkit.data.manifest import Manifest
+
+SMALL_PICTURES = 32  # Networks for these take them as they are, not enlarged to be cropped.
 
 # Checks of options that need more than config.py knows, so that all mistakes of a configuration are told at once.
 CHECKS = {"backbone": lambda name: name.lower().endswith(".keras") or get_backbone(name)}
@@ -56,7 +58,19 @@ def _check_backbone(config: Config) -> Config:
         raise InputError(
             f"Expected image_size to be at least {facts.min_image_size} for {facts.name}. Received: {size}."
         )
-    return changed(config, "model", backbone=facts.name, image_size=size)
+    config = changed(config, "model", backbone=facts.name, image_size=size)
+    return _from_scratch(config, facts) if facts.from_scratch else config
+
+
+def _from_scratch(config: Config, facts: Backbone) -> Config:
+    """Fills in what holds for networks that have no trained weights."""
+    if config.model.weights == "imagenet":
+        config = changed(config, "model", weights="none")
+    if config.training.strategy == AUTO and config.model.weights == "none":
+        config = changed(config, "training", strategy="scratch")
+    if config.data.store_scale == DEFAULT_STORE_SCALE and facts.default_image_size <= SMALL_PICTURES:
+        config = changed(config, "data", store_scale=1.0)
+    return config
 
 
 def _check_sensitivity(config: Config, manifest: Manifest) -> None:

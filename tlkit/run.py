@@ -45,7 +45,7 @@ VERSION = 1  # Of the folder's layout; a reader that meets a higher one says so.
 
 def default_folder(backbone: str, strategy: str) -> Path:
     """Returns `runs/DATE-TIME-BACKBONE-STRATEGY` under the working directory, a name not taken yet."""
-    base = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{backbone}-{strategy}"
+    base = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{backbone.replace(':', '-')}-{strategy}"
     taken = (base.with_name(f"{base.name}-{number}") for number in range(2, 1000))
     return base if not base.exists() else next(path for path in taken if not path.exists())
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tlkit.backbones.custom import derive_stages
-from tlkit.backbones.registry import Stage, list_backbones
+from tlkit.backbones.registry import Backbone, Stage, list_backbones
 from tlkit.config import AUTO, STRATEGIES
 from tlkit.errors import InputError, unknown_name
 from tlkit.graph import feature_layer, layers_after
@@ -151,11 +151,24 @@ def stages_of(model: keras.Model) -> tuple[Stage, ...]:
     They are those of the registered backbone whose boundary layers all stand in the model, and otherwise the stretches
     between changes of resolution.
     """
+    backbone = _known_backbone(model)
+    if backbone is not None:
+        return backbone.stages
+    return tuple(stage for stage in derive_stages(model) if stage.layer != model.layers[-1].name)
+
+
+def auxiliary_layers(model: keras.Model) -> tuple[str, ...]:
+    """Returns the layers of a classifier that have an auxiliary loss in training; those of most have none."""
+    backbone = _known_backbone(model)
+    return () if backbone is None else backbone.auxiliary
+
+
+def _known_backbone(model: keras.Model) -> Backbone | None:
     names = {layer.name for layer in model.layers}
     for backbone in list_backbones():
-        if model.name.startswith(backbone.name) and all(stage.layer in names for stage in backbone.stages):
-            return backbone.stages
-    return tuple(stage for stage in derive_stages(model) if stage.layer != model.layers[-1].name)
+        if model.name.startswith(backbone.model_name) and all(stage.layer in names for stage in backbone.stages):
+            return backbone
+    return None
 
 
 def stages_at_last_resolution(model: keras.Model, stages: Sequence[Stage]) -> str:

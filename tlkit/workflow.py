@@ -84,7 +84,11 @@ def finetune(config: Config) -> Path:
 def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
     with timer("Starting Keras, which takes a few seconds"):
         start_keras()
+        import keras
+
         from tlkit.backbones.build import prepare_backbone
+
+        keras.utils.set_random_seed(config.training.seed)  # Where weights are random.
     with timer(f"Building {config.model.backbone}", "bytes") as on_progress:
         prepared = prepare_backbone(
             config.model.backbone,
@@ -140,7 +144,7 @@ def _build_classifier(config: Config, prepared: PreparedBackbone, manifest: Mani
     sample = manifest.indices("train")[:CHECKED_IMAGES]
     for warning in check_features(prepared.model, store.transform.to_model(store.pixels(sample))):
         console.warn(f"  {warning}")
-    return add_head(prepared.model, manifest.num_classes, pooling=config.model.pooling)
+    return add_head(prepared.model, manifest.num_classes, pooling=config.model.pooling, neck=prepared.neck)
 
 
 def _write_setting(folder: Path, config: Config, manifest: Manifest, store: Store, audit: Audit) -> None:

@@ -15,6 +15,7 @@ REFERENCE = {
     "caffe": keras.applications.resnet50.preprocess_input,
     "lite": lambda x: (x - 127.0) / 128.0,
     "unit": lambda x: x / 255.0,
+    "grey": lambda x: x.mean(axis=-1, keepdims=True) / 255.0,
 }
 
 

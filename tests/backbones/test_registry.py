@@ -24,9 +24,10 @@ def test_unknown_name_tells_the_nearest():
     assert "\n" not in str(caught.value)
 
 
-def test_listing_holds_the_forty_keras_applications_and_the_packaged_one():
+def test_listing_holds_the_forty_keras_applications_the_packaged_one_and_the_zoo():
     names = [backbone.name for backbone in list_backbones()]
-    assert len(names) == len(set(names)) == 41
+    assert len(names) == len(set(names)) == 62
+    assert sum(backbone.from_scratch for backbone in list_backbones()) == 21
     assert sum(backbone.weights == "keras" for backbone in list_backbones()) == 40
     assert get_backbone("efficientnet-lite0").weights == "packaged"
 
@@ -35,7 +36,8 @@ def test_listing_holds_the_forty_keras_applications_and_the_packaged_one():
     ("pattern", "expected"),
     [
         ("vgg*", ["vgg16", "vgg19"]),
-        ("VGG", ["vgg16", "vgg19"]),
+        ("VGG", ["vgg16", "vgg19", "scratch:small_vgg", "scratch:vgg11"]),
+        ("scratch:*cnn", ["scratch:mnist_cnn"]),
         ("*v2b[01]", ["efficientnetv2b0", "efficientnetv2b1"]),
         ("efficientnet-lite0", ["efficientnet_lite0"]),
         ("xception", ["xception"]),
@@ -59,12 +61,13 @@ def test_published_figures():
 def test_every_entry_is_complete_and_well_formed():
     for backbone in list_backbones():
         assert backbone.preprocessing in registry.PREPROCESSING
-        assert 32 <= backbone.min_image_size <= backbone.default_image_size
+        assert (8 if backbone.from_scratch else 32) <= backbone.min_image_size <= backbone.default_image_size
         assert backbone.parameters is not None
         assert backbone.parameters_with_top is not None
         assert backbone.parameters < backbone.parameters_with_top
-        assert backbone.licence
-        assert str(backbone.paper).startswith("https://arxiv.org/abs/")
+        if not backbone.from_scratch:
+            assert backbone.licence
+            assert str(backbone.paper).startswith("https://arxiv.org/abs/")
         assert len(backbone.stages) >= 2
         assert len({stage.name for stage in backbone.stages}) == len(backbone.stages)
         for file in backbone.weight_files:

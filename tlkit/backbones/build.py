@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from tlkit.backbones.applications import build_network, fold_imagenet_rescaling, holds_standard_deviation
-from tlkit.backbones.channels import adapt_channels
+from tlkit.backbones.applications import (
+    build_network,
+    builder,
+    fold_imagenet_rescaling,
+    holds_standard_deviation,
+)
+from tlkit.backbones.channels import COLOURS, adapt_channels
 from tlkit.backbones.custom import is_model_file, open_model_file
 from tlkit.backbones.flatten import flatten_with_names
 from tlkit.backbones.preprocessing import preprocess
@@ -28,12 +35,15 @@ class PreparedBackbone:
         backbone: Its facts.
         loaded: How many layers the weights file filled; None with random weights.
         notes: Lines to tell the user.
+        neck: What the network itself puts between its last feature map and the classification layer, for
+            `tlkit.classifier.add_head`; None where that is a global average.
     """
 
     model: keras.Model
     backbone: Backbone
     loaded: LoadedWeights | None = None
     notes: tuple[str, ...] = ()
+    neck: Callable[[Any], Any] | None = None
 
 
 def build_backbone(
@@ -110,11 +120,13 @@ def prepare_backbone(
     size = backbone.default_image_size if image_size is None else image_size
     _check(backbone, size, input_channels, include_top)
     source = find_weights(backbone, weights, image_size=size, include_top=include_top, on_progress=on_progress)
-    model, paths = _build_flat(backbone, size, include_top, source)
+    channels = input_channels if backbone.preprocessing == "grey" else COLOURS
+    model, paths = _build_flat(backbone, (size, size, channels), include_top, source)
+    neck = getattr(builder(backbone), "neck", None)
     if source.kind != "file":
-        return PreparedBackbone(adapt_channels(model, input_channels), backbone)
+        return PreparedBackbone(adapt_channels(model, input_channels), backbone, neck=neck)
     model, loaded = _fill(model, backbone, source, paths, input_channels)
-    return PreparedBackbone(model, backbone, loaded, (loaded.sentence(),))
+    return PreparedBackbone(model, backbone, loaded, (loaded.sentence(),), neck)
 
 
 def _check(backbone: Backbone, image_size: int, input_channels: int, include_top: bool) -> None:
@@ -137,19 +149,19 @@ def _check(backbone: Backbone, image_size: int, input_channels: int, include_top
 
 
 def _build_flat(
-    backbone: Backbone, image_size: int, include_top: bool, source: WeightSource
+    backbone: Backbone, input_shape: tuple[int, int, int], include_top: bool, source: WeightSource
 ) -> tuple[keras.Model, dict[str, str]]:
-    """Builds the network for colour images, with the weights that fit the network as its own function builds it.
+    """Builds the network, with the weights that fit the network as its own function builds it.
 
     Returns:
         The flat model, and the names of its layers by where Keras stores them.
     """
-    image = keras.Input((image_size, image_size, 3), dtype="float32", name="image")
+    image = keras.Input(input_shape, dtype="float32", name="image")
     pixels = preprocess(image, backbone.preprocessing)
     network = build_network(backbone, pixels, include_top, weights="imagenet" if source.kind == "builder" else None)
     if source.kind == "published" and source.path is not None:
         _load_published(network, backbone, source.path)
-    flat, names = flatten_with_names(keras.Model(image, network.outputs[0], name=backbone.name))
+    flat, names = flatten_with_names(keras.Model(image, network.outputs[0], name=backbone.model_name))
     return flat, {path: names.get(name, name) for path, name in storage_paths(network).items()}
 
 

@@ -18,11 +18,12 @@ CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 class Scaling(NamedTuple):
-    """`x * scale + offset`, by channel where they are lists, after the channels were flipped if `flip`."""
+    """`x * scale + offset`, by channel where they are lists, after the channels were flipped or averaged."""
 
     scale: float | list[float] = 1.0
     offset: float | list[float] = 0.0
     flip: bool = False
+    grey: bool = False
 
 
 SCALINGS = {
@@ -35,6 +36,7 @@ SCALINGS = {
     "caffe": Scaling(1.0, [-mean for mean in CAFFE_MEAN_BGR], flip=True),
     "lite": Scaling(1 / 128, -127 / 128),  # (x - 127) / 128, EfficientNet-Lite
     "unit": Scaling(1 / 255, 0.0),
+    "grey": Scaling(1 / 255, 0.0, grey=True),
 }
 
 
@@ -45,11 +47,11 @@ def preprocess(image: Any, mode: str) -> Any:
     eight bits, too few for 255 - 103.939.
 
     Args:
-        image: Keras tensor (batch, height, width, 3) of RGB pixels from 0 to 255.
+        image: Keras tensor (batch, height, width, 3) of RGB pixels from 0 to 255; any channels for `"grey"`.
         mode: One of `tlkit.backbones.registry.PREPROCESSING`.
 
     Returns:
-        Keras tensor of the same shape; `image` itself where nothing needs doing.
+        Keras tensor of the same shape, of one channel for `"grey"`; `image` itself where nothing needs doing.
 
     Raises:
         InputError: There is no such mode.
@@ -59,6 +61,8 @@ def preprocess(image: Any, mode: str) -> Any:
     scaling = SCALINGS[mode]
     if scaling.flip:
         image = flip_channels(image)
+    if scaling.grey:
+        image = mean_of_channels(image)
     return rescale(image, scaling.scale, scaling.offset)
 
 
@@ -78,3 +82,13 @@ def flip_channels(image: Any) -> Any:
     flipped = keras.ops.flip(image, axis=-1)
     flipped._keras_history.operation.name = "preprocess_flip"  # Keras numbers the names of operations otherwise.
     return flipped
+
+
+def mean_of_channels(image: Any) -> Any:
+    """Turns colour into grey, exactly where all channels are equal, as in MNIST written three times.
+
+    As with `flip_channels`, the operation is part of the graph and of the saved model.
+    """
+    grey = keras.ops.mean(image, axis=-1, keepdims=True)
+    grey._keras_history.operation.name = "preprocess_grey"
+    return grey

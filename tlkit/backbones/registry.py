@@ -13,7 +13,8 @@ from typing import Any
 from tlkit.errors import InputError, unknown_name
 
 FACTS_FILE = Path(__file__).with_name("facts.json")
-PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
+SCRATCH_FACTS_FILE = Path(__file__).parent.parent / "models" / "facts.json"
+PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit", "grey")
 BYTES_PER_MEGABYTE = 2**20  # As in the table of Keras Applications, where 25.6 million float32 weights are 98 MB.
 
 Builder = Callable[..., Any]
@@ -73,8 +74,10 @@ class Backbone:
         paper: Address of the paper.
         stages: In order from the input.
         weights: Where ImageNet weights come from: `"keras"` (downloaded file), `"packaged"` (an installed package),
-            `"own"` (the building function of whoever registered it) or `"none"`.
+            `"own"` (the building function of whoever registered it), `"none"`, or `"random"` where there are none to
+            be had because the network is there to be trained from scratch.
         weight_files: The files of `"keras"`.
+        auxiliary: Layers that have a classifier of their own in training; see `tlkit.auxiliary`.
     """
 
     name: str
@@ -93,6 +96,17 @@ class Backbone:
     stages: tuple[Stage, ...] = ()
     weights: str = "own"
     weight_files: tuple[WeightFile, ...] = ()
+    auxiliary: tuple[str, ...] = ()
+
+    @property
+    def model_name(self) -> str:
+        """What models of it are called; TensorFlow takes no colon."""
+        return self.name.replace(":", "_")
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether it is one of those of `tlkit.models`, which are trained from scratch."""
+        return self.weights == "random"
 
     @property
     def megabytes(self) -> float | None:
@@ -166,7 +180,8 @@ def register_backbone(
             a functional `keras.Model` whose output without top is its last feature map.
         preprocessing: What the network wants done to raw pixels 0-255: `"inside"` (nothing, its own layers do it),
             `"tf"` (-1 to 1), `"torch"` (0 to 1, then ImageNet mean and standard deviation), `"caffe"` (BGR, ImageNet
-            mean subtracted), `"lite"` ((x - 127) / 128) or `"unit"` (0 to 1).
+            mean subtracted), `"lite"` ((x - 127) / 128), `"unit"` (0 to 1) or `"grey"` (the mean of the channels,
+            0 to 1).
         default_image_size: Side of the images in pixels when none is asked for.
         min_image_size: The smallest side it accepts.
         stages: Pairs of stage name and last layer, in order from the input.
@@ -225,14 +240,16 @@ def _all() -> tuple[Backbone, ...]:
 
 @cache
 def _shipped() -> tuple[Backbone, ...]:
-    """Reads the facts file; its order is that of the listing."""
-    return tuple(_from_facts(entry) for entry in json.loads(FACTS_FILE.read_text(encoding="utf-8")))
+    """Reads the facts files; their order is that of the listing."""
+    files = (FACTS_FILE, SCRATCH_FACTS_FILE)
+    return tuple(_from_facts(entry) for file in files for entry in json.loads(file.read_text(encoding="utf-8")))
 
 
 def _from_facts(entry: dict[str, Any]) -> Backbone:
     stages = tuple(Stage(name, layer) for name, layer in entry["stages"].items())
     files = tuple(WeightFile(**file) for file in entry["weight_files"])
-    return Backbone(**{**entry, "stages": stages, "weight_files": files})
+    auxiliary = tuple(entry.get("auxiliary", ()))
+    return Backbone(**{**entry, "stages": stages, "weight_files": files, "auxiliary": auxiliary})
 
 
 def _key(name: str) -> str:

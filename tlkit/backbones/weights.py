@@ -41,7 +41,7 @@ def find_weights(
 
     Args:
         backbone: Whose weights.
-        weights: `"imagenet"`, `"none"` or the path of a file.
+        weights: `"imagenet"` (random ones for the networks of `tlkit.models`), `"none"` or the path of a file.
         image_size: Side of the images in pixels; two families have files for several sizes.
         include_top: Whether the ImageNet head is wanted too.
         on_progress: Called with (bytes done, bytes in all) while a file is downloaded.
@@ -49,14 +49,14 @@ def find_weights(
     Raises:
         InputError: They cannot be had; what to do is told.
     """
-    if weights == "none":
+    if weights == "none" or (backbone.from_scratch and weights == "imagenet" and not include_top):
         return WeightSource("none")
     if weights != "imagenet":
         return WeightSource("file", _require_file(weights))
     if backbone.weights == "keras":
         file = published_file(backbone, image_size, include_top)
         return WeightSource("published", fetch_published(backbone, file, on_progress))
-    if backbone.weights == "none":
+    if backbone.weights in ("none", "random"):
         raise InputError(
             f"Expected weights 'none' or a file for {backbone.name}, which has no ImageNet weights. {WAYS_ON}"
         )

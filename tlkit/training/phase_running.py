@@ -10,13 +10,14 @@ import numpy as np
 
 from tlkit.activations import RowDataset, compute
 from tlkit.augment.batches import AugmentedDataset
+from tlkit.auxiliary import with_auxiliary_losses
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
 from tlkit.graph import split_model
 from tlkit.phase_gains import Gain, measure_gain, worth_keeping
 from tlkit.phases import Phase
 from tlkit.regularisation import with_stochastic_depth
-from tlkit.strategies import apply_phase, cut_of
+from tlkit.strategies import apply_phase, auxiliary_layers, cut_of
 from tlkit.training.augmented import MIXES_ALONE, Augmented, tell_head
 from tlkit.training.compiling import gives_probabilities
 from tlkit.training.datasets import (
@@ -110,6 +111,8 @@ def _train_whole(job: Job, phase: Phase, deadline: float) -> _Trained:
     twin = keras.Model(job.model.inputs[0], job.model.outputs[0])
     if job.recipe.stochastic_depth:
         twin = with_stochastic_depth(job.model, job.recipe.stochastic_depth)
+    if job.recipe.auxiliary and (layers := auxiliary_layers(job.model)):
+        twin = with_auxiliary_losses(job.model, layers, job.recipe.auxiliary)
     size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
     train = prepare(job.train, job.num_classes, PARTS[0], batch_size=size, shuffle=True, seed=job.seed)
     validation = prepare(job.validation, job.num_classes, PARTS[1], batch_size=size)

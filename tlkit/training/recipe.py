@@ -26,6 +26,8 @@ class Recipe:
         ema: Momentum of a moving average of the weights, which then is what is validated and kept; None for none.
         stochastic_depth: Share of the pictures for which the last residual branch is skipped, where everything trains;
             see `tlkit.regularisation.with_stochastic_depth`.
+        auxiliary: Weight of each auxiliary loss where everything trains, of networks that have such; see
+            `tlkit.auxiliary`.
         l2_sp: Strength of the pull to the weights that a phase starts from; see `tlkit.regularisation.pulled_to_start`.
         precision: `"float32"`, `"bfloat16"`, `"float16"` or `"auto"`, of the layers that train, head and preprocessing
             apart. Weights and the saved model are float32 in any case.
@@ -43,6 +45,7 @@ class Recipe:
     balance: bool = False
     ema: float | None = None
     stochastic_depth: float = 0.0
+    auxiliary: float = 0.3
     l2_sp: float = 0.0
     precision: str = "float32"
     jit: str = AUTO
