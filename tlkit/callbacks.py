@@ -69,8 +69,8 @@ class AverageWeights(keras.callbacks.Callback):
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         pairs = averages(self.model.optimizer)
         self._own = [keras.ops.convert_to_numpy(variable) for variable, _ in pairs]
-        for variable, average in pairs:
-            variable.assign(average)
+        for variable, average in pairs:  # A copy: JAX gives the arrays of what it evaluates away.
+            variable.assign(keras.ops.copy(average))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for (variable, _), own in zip(averages(self.model.optimizer), self._own, strict=True):

@@ -134,7 +134,7 @@ class Checkpoint:
 
     def _read(self, name: str) -> list[np.ndarray]:
         try:
-            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
+            with open(self.folder / f"{name}.npz", "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = [file[f"arr_{index}"] for index in range(len(file.files))]
         except Exception as error:  # The zip reader alone raises half a dozen types.
             raise ValueError(str(error)) from error

@@ -41,8 +41,8 @@ def new_run(path: Path) -> Iterator[None]:
                     shutil.rmtree(path, ignore_errors=True)
                 raise
     finally:
-        with contextlib.suppress(OSError):  # Those that are not empty stay.
-            for folder in made:
+        for folder in made:
+            with contextlib.suppress(OSError):  # Those that are not empty stay.
                 folder.rmdir()
 
 
@@ -117,6 +117,6 @@ def _owner(lock: Path) -> str:
         return ""
 
 
-def is_full(error: OSError) -> bool:
-    """Tells whether an error says that a disk, a quota or a file has no room left."""
-    return error.errno in FULL or "errno = 28" in str(error) or "No space left" in str(error)
+def is_of_the_disk(error: OSError) -> bool:
+    """Tells whether an error says that a disk, a quota or a file has no room left, or cannot be written."""
+    return error.errno in (*FULL, *NOT_WRITABLE) or f"errno = {errno.ENOSPC}" in str(error)  # As HDF5 tells it.

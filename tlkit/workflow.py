@@ -127,11 +127,11 @@ def _resumable(folder: Path) -> Iterator[None]:
         console.fail(f"The run is saved. Go on with: {run.resume_command(folder)}")
         raise
     except OSError as error:
-        if not run_state.is_full(error):
+        if not run_state.is_of_the_disk(error):
             raise
         raise InputError(
-            f"Expected room on the disk. Received: {error}. What was saved before is whole: free some space, then go "
-            f"on with: {run.resume_command(folder)}"
+            f"Expected a disk with room that can be written. Received: {error}. What was saved before is whole: mend "
+            f"that, then go on with: {run.resume_command(folder)}"
         ) from error
 
 

@@ -71,15 +71,16 @@ Drive = Callable[..., Survivor]
 def drive(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Drive:
     """Drives the run through a plan: see driver.py."""
 
-    def through(steps: list[dict[str, Any]], folder: Path | None = None, **variables: str) -> Survivor:
-        folder = folder or tmp_path_factory.mktemp("run")
-        plan = {"arguments": arguments, "steps": steps}
+    def through(steps: list[dict[str, Any]], place: Path | None = None) -> Survivor:
+        folder = tmp_path_factory.mktemp("run")
+        place = place or folder
+        plan = {"arguments": arguments, "steps": steps, "place": str(place)}
         (folder / "plan.json").write_text(json.dumps(plan))
         # A cache of its own: what was extracted before a death must be found, or made again the same.
-        environment = os.environ | {"TLKIT_CACHE": str(folder / "cache")} | variables
+        environment = os.environ | {"TLKIT_CACHE": str(place / "cache")}
         subprocess.run([sys.executable, str(DRIVER), str(folder)], check=True, env=environment, timeout=1200)
         outcomes = json.loads((folder / "outcomes.json").read_text())
-        return Survivor(sorted(folder.glob("run-*")), outcomes, (folder / "log.txt").read_text())
+        return Survivor(sorted(place.glob("run-*")), outcomes, (folder / "log.txt").read_text())
 
     return through
 

@@ -3,11 +3,18 @@
 Keras is imported once, and each process is a fork of this one that has computed nothing yet: so a death costs no more
 than the work up to it.
 
-Usage: python driver.py FOLDER, with plan.json in it: `arguments` of finetune, and `steps`, each one process: `{}` ends by
-itself; `{"after": seconds}` is killed when it has used so much of a processor; `{"at": "module:attribute", "call": n}`
-kills itself as that is called for the n-th time; `"signals"` (with `"at"`) sends itself these instead; `"clock"` sets
-the clock back at each look. The run is FOLDER/run-1; where it is finished and steps are left, FOLDER/run-2 and so on.
-Writes outcomes.json: exit code, or minus the signal, and seconds of processor of each.
+Usage: python driver.py FOLDER, with plan.json in it: `arguments` of finetune, and `steps`, each one process:
+
+    {}                                          ends by itself
+    {"after": seconds}                          is killed when it has used so much of a processor
+    {"at": "module:attribute", "call": n}       kills itself as that is called for the n-th time
+    {"at": ..., "signals": ["SIGINT"]}          sends itself these instead
+    {"at": ..., "fill": true}                   fills the disk of the runs instead, until the process has ended
+    {"at": ..., "forbid": "run-1/checkpoint"}   has a folder refuse writing instead, until then
+    {"clock": true}                             sets the clock back at each look
+
+The run is run-1 in `place`; where it is finished and steps are left, run-2 and so on. Writes outcomes.json: exit code,
+or minus the signal, and seconds of processor of each.
 """
 
 from __future__ import annotations
@@ -16,6 +23,7 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -52,7 +60,39 @@ def set_clock_back() -> None:
     time.time = earlier
 
 
-def child(step: dict[str, Any], arguments: list[str], log: Path) -> None:
+def fill(place: Path) -> None:
+    """Takes all that is left of a disk."""
+    size = 1 << 16
+    with open(place / "filler", "ab", buffering=0) as file:
+        while size:
+            try:
+                file.write(bytes(size))
+            except OSError:
+                size //= 2
+
+
+def forbid(folder: Path) -> None:
+    """Makes a folder one that can only be read, whoever asks."""
+    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+
+
+def action(step: dict[str, Any], place: Path) -> Callable[[], None]:
+    """Returns what a process does to itself at the place that the step names."""
+
+    def act() -> None:
+        if "fill" in step:
+            fill(place)
+        elif "forbid" in step:
+            forbid(place / step["forbid"])
+        else:
+            for name in step.get("signals", ["SIGKILL"]):
+                os.kill(os.getpid(), getattr(signal, name))
+
+    return act
+
+
+def child(step: dict[str, Any], arguments: list[str], log: Path, place: Path) -> None:
     """Runs the command line and ends this process with its code."""
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
@@ -60,8 +100,7 @@ def child(step: dict[str, Any], arguments: list[str], log: Path) -> None:
     if step.get("clock"):
         set_clock_back()
     if "at" in step:
-        numbers = [getattr(signal, name) for name in step.get("signals", ["SIGKILL"])]
-        act_at(step["at"], step.get("call", 1), lambda: [os.kill(os.getpid(), number) for number in numbers] and None)
+        act_at(step["at"], step.get("call", 1), action(step, place))
     from tlkit.cli import main
 
     code = main(arguments)
@@ -75,12 +114,12 @@ def used(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run_step(step: dict[str, Any], arguments: list[str], log: Path) -> dict[str, Any]:
+def run_step(step: dict[str, Any], arguments: list[str], log: Path, place: Path) -> dict[str, Any]:
     """Runs one process to its end and tells how it ended."""
     process = os.fork()
     if not process:
         try:
-            child(step, arguments, log)
+            child(step, arguments, log, place)
         finally:
             os._exit(1)
     while "after" in step and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
@@ -89,6 +128,9 @@ def run_step(step: dict[str, Any], arguments: list[str], log: Path) -> dict[str,
             break
         time.sleep(0.005)
     _, status, cost = os.wait4(process, 0)
+    if "forbid" in step:
+        subprocess.run(["umount", str(place / step["forbid"])], check=True)
+    (place / "filler").unlink(missing_ok=True)
     return {"code": os.waitstatus_to_exitcode(status), "seconds": cost.ru_utime + cost.ru_stime}
 
 
@@ -100,13 +142,13 @@ def main(folder: Path) -> None:
     from tlkit import evaluation, explaining, features, report, results, training, workflow  # noqa: F401
 
     outcomes: list[dict[str, Any]] = []
-    number = 1
+    number, place = 1, Path(plan["place"])
     for step in plan["steps"]:
-        run = folder / f"run-{number}"
+        run = place / f"run-{number}"
         begun = (run / "state.json").exists() and (run / "config.toml").exists()
         new = [*plan["arguments"], "--output", str(run)]
         arguments = ["finetune", *(["--resume", str(run)] if begun else new)]
-        outcomes.append(run_step(step, arguments, folder / "log.txt"))
+        outcomes.append(run_step(step, arguments, folder / "log.txt", place))
         number += outcomes[-1]["code"] == 0
     (folder / "outcomes.json").write_text(json.dumps(outcomes))
 
