@@ -323,17 +323,48 @@ def test_a_sensitivity_for_more_than_two_classes_is_told_at_once(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interruption_leaves_no_run_behind(
-    hostile: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+def test_an_interruption_leaves_a_run_to_go_on_with(
+    hostile: Path, finished: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlkit.training.head.fit_probe", interrupt)
-    arguments = ["--data", str(hostile), "--image-size", "32", "--output", str(tmp_path / "run")]
-    assert main([*FINETUNE, *arguments]) == 130
-    assert "Interrupted" in told(capsys)
-    assert not (tmp_path / "run").exists()
+    output = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr("tlkit.training.head.fit_probe", interrupt)
+        assert main(["finetune", "--config", str(finished / run.CONFIG), "--output", str(output)]) == 130
+    assert f"tlkit finetune --resume {output}" in told(capsys)
+    assert json.loads((output / run.STATE).read_text()) == {"status": "interrupted", "version": 1}
+    assert main(["finetune", "--config", str(finished / run.CONFIG), "--output", str(output)]) == 2
+    assert "--resume" in told(capsys)
+    assert main(["report", str(output)]) == 2
+    assert "--resume" in told(capsys)
+    assert main(["finetune", "--resume", str(output)]) == 0
+    for name in (run.METRICS, run.PREDICTIONS, run.MANIFEST, run.HISTORY, run.CONFIG):
+        assert (output / name).read_bytes() == (finished / name).read_bytes(), name
+    left = {path.name for path in output.iterdir()}
+    assert left == {path.name for path in finished.iterdir()}
+
+
+def test_a_finished_run_is_not_resumed_and_other_options_are_told(finished: Path, capsys: Captured) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert main(["finetune", "--resume", str(finished), "--epochs", "2", "--backbone", "EfficientNet-Lite0"]) == 0
+    assert "finished: nothing to do" in capsys.readouterr().out
+    assert main(["finetune", "--resume", str(finished), "--epochs", "3", "--ema", "0.9", "--seed", "0"]) == 2
+    lines = told(capsys).splitlines()
+    assert len(lines) == 2
+    assert "epochs" in lines[0]
+    assert "began: 2. Received: 3." in lines[0]
+    assert "ema" in lines[1]
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_what_is_no_run_is_not_resumed(tmp_path: Path, capsys: Captured) -> None:
+    assert main(["finetune", "--resume", str(tmp_path)]) == 2
+    assert main(["finetune", "--resume", str(tmp_path / "none")]) == 2
+    run.write_state(tmp_path, "running")
+    assert main(["finetune", "--resume", str(tmp_path)]) == 2
+    assert len(told(capsys).splitlines()) == 3
 
 
 @pytest.mark.parametrize("output", ["/proc/none", "/dev/null/x"])

@@ -69,7 +69,7 @@ def test_remove_deletes_runs_only(tmp_path: Path) -> None:
 
 def test_run_that_was_killed_is_told_as_such(tmp_path: Path) -> None:
     run.write_state(tmp_path, "running")
-    with pytest.raises(InputError, match=r"no metrics\.json: it is still at work, or was killed"):
+    with pytest.raises(InputError, match=r"no metrics\.json: it is still at work, or .* --resume .*, or remove"):
         run.require_run(tmp_path, "metrics.json")
     run.write_state(tmp_path, "complete")
     with pytest.raises(InputError, match=r"made by tlkit finetune.*no metrics\.json"):

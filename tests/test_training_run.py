@@ -13,7 +13,8 @@ from keras import layers
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tlkit.cli import DEMO, main
+from tlkit.cli import main
+from tlkit.command_line.training_verbs import DEMO
 from tlkit.config_files import load_config
 from tlkit.phases import Phase
 from tlkit.training_run import wanted_phases

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tlkit.phases import Phase, describe
     from tlkit.prediction import load_imagenet, load_run, predict
     from tlkit.strategies import phases_for
-    from tlkit.training import Recipe, evaluate, find_learning_rate, fine_tune
+    from tlkit.training import Recipe, Saving, evaluate, find_learning_rate, fine_tune
 
 _HOMES = {
     "Backbone": "tlkit.backbones.registry",
@@ -37,6 +37,7 @@ _HOMES = {
     "predict": "tlkit.prediction",
     "Phase": "tlkit.phases",
     "Recipe": "tlkit.training",
+    "Saving": "tlkit.training",
     "describe": "tlkit.phases",
     "find_learning_rate": "tlkit.training",
     "phases_for": "tlkit.strategies",
@@ -47,6 +48,7 @@ __all__ = [
     "InputError",
     "Phase",
     "Recipe",
+    "Saving",
     "__version__",
     "augment",
     "build_classifier",

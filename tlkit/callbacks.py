@@ -10,7 +10,6 @@ from typing import Any
 import keras
 
 from tlkit.console import OnProgress
-from tlkit.errors import InputError
 from tlkit.optimizers import averages, replan
 
 
@@ -31,10 +30,21 @@ class BestWeights(keras.callbacks.Callback):
         self.best_loss = initial_loss
         self.best_epoch: int | None = None
         self.patience = patience
+        self.best_weights: list[Any] = []
         self._lowest, self._waited = math.inf, 0
 
+    def to_facts(self) -> dict[str, Any]:
+        """Returns what it knows beside the weights, JSON-able."""
+        facts = {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
+        return facts | {"lowest": self._lowest, "waited": self._waited}
+
+    def restore(self, facts: dict[str, Any], best_weights: list[Any]) -> None:
+        """Goes on from what `to_facts` has told."""
+        self.best_loss, self.best_epoch, self.best_weights = facts["best_loss"], facts["best_epoch"], best_weights
+        self._lowest, self._waited = facts["lowest"], facts["waited"]
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.best_weights = self.model.get_weights()
+        self.best_weights = self.best_weights or self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {})["val_log_loss"]
@@ -59,26 +69,37 @@ class AverageWeights(keras.callbacks.Callback):
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         pairs = averages(self.model.optimizer)
         self._own = [keras.ops.convert_to_numpy(variable) for variable, _ in pairs]
-        for variable, average in pairs:
-            variable.assign(average)
+        for variable, average in pairs:  # A copy: JAX gives the arrays of what it evaluates away.
+            variable.assign(keras.ops.copy(average))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for (variable, _), own in zip(averages(self.model.optimizer), self._own, strict=True):
             variable.assign(own)
 
 
+class NotFinite(Exception):
+    """A loss was NaN or infinite.
+
+    Args:
+        loss: Its value.
+        place: Where that was, for people.
+        learning_rate: At that step.
+    """
+
+    def __init__(self, loss: float, place: str, learning_rate: float) -> None:
+        super().__init__(f"the loss was {loss} {place}, at a learning rate of {learning_rate:.3g}")
+
+
 class FiniteLoss(keras.callbacks.Callback):
-    """Stops training at the first loss that is not a number, with the phase and the rate told.
+    """Raises `NotFinite` at the first loss that is not a number.
 
     Args:
         phase: Name of the phase.
-        learning_rate: Its peak learning rate.
     """
 
-    def __init__(self, phase: str, learning_rate: float) -> None:
+    def __init__(self, phase: str) -> None:
         super().__init__()
-        self.phase, self.learning_rate = phase, learning_rate
-        self.epoch = 0
+        self.phase, self.epoch = phase, 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch = epoch
@@ -92,10 +113,13 @@ class FiniteLoss(keras.callbacks.Callback):
 
     def _check(self, loss: float, place: str) -> None:
         if not math.isfinite(loss):
-            raise InputError(
-                f"Expected a finite loss. Received: {loss} {place}, at a peak learning rate of "
-                f"{self.learning_rate:g}. Use a lower --learning-rate."
-            )
+            synchronise(self.model)
+            raise NotFinite(loss, place, float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
+
+
+def synchronise(model: keras.Model) -> None:
+    """Puts what a fit has computed so far into the model's variables: under JAX they are out of reach in an epoch."""
+    getattr(model, "jax_state_sync", lambda: None)()
 
 
 class EpochProgress(keras.callbacks.Callback):
@@ -145,6 +169,16 @@ class TimeBudget(keras.callbacks.Callback):
         self._steps: list[float] = []
         self._epoch, self._last, self._testing = 0, 0.0, 0.0
 
+    def to_facts(self) -> dict[str, Any]:
+        """Returns what it knows beside the deadline, JSON-able."""
+        told = {"epoch_seconds": self.epoch_seconds, "gave_up": self.gave_up, "steps": self._steps}
+        return told | {"validation_seconds": self.validation_seconds}
+
+    def restore(self, facts: dict[str, Any]) -> None:
+        """Goes on from what `to_facts` has told."""
+        self.epoch_seconds, self.gave_up = facts["epoch_seconds"], facts["gave_up"]
+        self._steps, self.validation_seconds = facts["steps"], facts["validation_seconds"]
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch, self._last = epoch, time.monotonic()
 
@@ -182,8 +216,7 @@ class TimeBudget(keras.callbacks.Callback):
         left = max(self.deadline - time.monotonic() - self.validation_seconds, 0.0)
         epochs = min(self.params["epochs"], epochs_done + left / self.epoch_seconds)
         self.gave_up = self.gave_up or (self.whole_epoch and epochs < 1)
-        # Under JAX the optimizer's state is out of reach within an epoch, until it is put back.
-        getattr(self.model, "jax_state_sync", lambda: None)()
+        synchronise(self.model)
         replan(self.model.optimizer, max(int(epochs * self.updates_per_epoch), 1), warmup)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tlkit import console
 from tlkit.backend import start_keras
 from tlkit.command_line.cache_verbs import cache_app
-from tlkit.command_line.run_options import run_options
+from tlkit.command_line.training_verbs import add_training_verbs
 from tlkit.config import AugmentationConfig
-from tlkit.config_files import load_config, section_from
+from tlkit.config_files import section_from
 from tlkit.errors import InputError
 from tlkit.version import __version__
 
@@ -44,35 +44,7 @@ def _global(
     """Options before the verb."""
 
 
-@app.command()
-@run_options
-def finetune(config: Path | None, given: dict[str, Any]) -> None:
-    """Fine-tune a network on a folder of images: tlkit finetune --backbone resnet50 --data ./images"""
-    from tlkit.preflight import CHECKS
-    from tlkit.workflow import finetune as run_finetune
-
-    run_finetune(load_config(config, given, CHECKS))
-
-
-# The strategy is named for the demo to take seconds and to give the same figures everywhere: auto takes minutes.
-DEMO = {
-    "data": "builtin:digits",
-    "backbone": "efficientnet_lite0",
-    "image_size": "96",
-    "strategy": "frozen",
-    "output": "runs/demo",
-}
-
-
-@app.command()
-@run_options
-def demo(config: Path | None, given: dict[str, Any]) -> None:
-    """Run finetune on data and weights that came with the installation, strategy frozen; any option can be changed."""
-    from tlkit.preflight import CHECKS
-    from tlkit.workflow import finetune as run_finetune
-
-    changed = {name: value for name, value in given.items() if value is not None}
-    run_finetune(load_config(config, DEMO | changed, CHECKS))
+add_training_verbs(app)
 
 
 @app.command()
@@ -259,8 +231,9 @@ def clean(
 ) -> None:
     """Delete a run folder, after making sure that it is one."""
     from tlkit.run import remove, require_run
+    from tlkit.run_state import require_idle
 
-    require_run(run)
+    require_idle(require_run(run))
     if not yes:
         if not sys.stdin.isatty():
             raise InputError(f"Expected a confirmation. Received no terminal to ask on. Use: tlkit clean {run} --yes")
@@ -284,7 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         return _unexpected(error, arguments)
     if code == INTERRUPTED:
-        console.fail("Interrupted. Nothing was left behind but what the cache holds for the next run.")
+        console.fail("Interrupted.")
     return code if isinstance(code, int) else DONE
 
 

@@ -155,6 +155,12 @@ class RunConfig:
     """Where the results go."""
 
     tensorboard: bool = option(False, "Also write TensorBoard logs, into the run folder.")
+    save_every_steps: int | None = option(
+        None, "Save the state of training after so many steps too [default: after epochs only].", minimum=1
+    )
+    save_every_minutes: float | None = option(
+        None, "Save the state of training after so many minutes too [default: after epochs only].", above=0
+    )
     output: str | None = option(None, "Run folder [default: runs/DATE-TIME-BACKBONE-STRATEGY].")
 
 

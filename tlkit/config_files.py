@@ -62,6 +62,19 @@ def load_config(
     return config
 
 
+def options_of_file(file: Path) -> dict[str, Any]:
+    """Returns the values that a TOML file gives, by option name.
+
+    Raises:
+        ConfigError: It cannot be read, or names what does not exist.
+    """
+    problems: list[str] = []
+    values = _read_toml(file, problems)
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
 Section = typing.TypeVar("Section")
 
 

@@ -48,7 +48,7 @@ def open_folder(read: Run, data: str | None, output: str | Path | None) -> Path:
         taken = (base.with_name(f"{base.name}-{number}") for number in range(2, 1000))
         target = base if not base.exists() else next(path for path in taken if not path.exists())
     target.mkdir(parents=True, exist_ok=True)
-    run.write_state(target, "running")
+    run.write_state(target, "evaluating")
     return target
 
 

@@ -21,8 +21,12 @@ SMALL_PICTURES = 32  # Networks for these take them as they are, not enlarged to
 CHECKS = {"backbone": lambda name: name.lower().endswith(".keras") or get_backbone(name)}
 
 
-def preflight(config: Config) -> tuple[Config, Manifest]:
+def preflight(config: Config, *, new: bool = True) -> tuple[Config, Manifest]:
     """Checks names, files and the output folder, lists the images, and fills in what depends on them.
+
+    Args:
+        config: Options of the run.
+        new: Whether the output folder is to be a new one.
 
     Returns:
         The configuration with the backbone's registered name, an image size and an output folder; and the images.
@@ -34,7 +38,7 @@ def preflight(config: Config) -> tuple[Config, Manifest]:
 
     problems: list[str] = []
     manifest: Manifest | None = None
-    for check in (_check_backbone, _check_weights, _check_output):
+    for check in (_check_backbone, _check_weights, *([_check_output] if new else [])):
         try:
             config = check(config)
         except InputError as error:
@@ -47,6 +51,11 @@ def preflight(config: Config) -> tuple[Config, Manifest]:
     if problems or manifest is None:
         raise ConfigError(problems)
     return config, manifest
+
+
+def canonical(config: Config) -> Config:
+    """Returns the configuration with the backbone's registered name, the same for all its spellings."""
+    return _check_backbone(config)
 
 
 def _check_backbone(config: Config) -> Config:

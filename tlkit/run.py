@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tlkit.errors import InputError
 
@@ -39,7 +40,10 @@ AUGMENTATION = "augmentation.json"
 PREVIEW = "augmentation.jpg"
 SYMMETRY = "symmetry.csv"
 STATE = "state.json"
+CHECKPOINT = "checkpoint"
+LOCK = ".lock"
 
+UNFINISHED = ("running", "interrupted", "failed")  # "running" is also what a killed process leaves.
 VERSION = 1  # Of the folder's layout; a reader that meets a higher one says so.
 
 
@@ -56,10 +60,10 @@ def require_free(path: Path) -> None:
         raise InputError(f"Expected a folder for the run. Received: {path}, which is a file. Choose another --output.")
     if (path / STATE).exists():
         raise InputError(
-            f"Expected a new run folder. Received: {path}, which holds a run already. Choose another --output, or "
-            f"remove it with: tlkit clean {path}"
+            f"Expected a new run folder. Received: {path}, which holds a run already. Choose another --output, "
+            f"{_ways_on(path)}"
         )
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(found.name != LOCK for found in path.iterdir()):
         raise InputError(f"Expected an empty run folder. Received: {path}, which holds other files. Choose another.")
     _require_writable(path)
 
@@ -81,27 +85,8 @@ def _require_writable(path: Path) -> None:
                 folder.rmdir()
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Makes a run folder that is filled in the block.
-
-    It is taken away again where the block ends by an interruption or by a mistake of the user's: the same command can
-    then be given again. After any other exception it stays, marked as failed, for looking into.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    write_state(path, "running")
-    try:
-        yield path
-    except (InputError, KeyboardInterrupt):
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    except BaseException:
-        write_state(path, "failed")
-        raise
-
-
 def write_state(path: Path, status: str) -> None:
-    """Records how far the run is: `running`, `complete` or `failed`."""
+    """Records how far the run is: `running`, `interrupted`, `failed` or `complete`."""
     write_json(path / STATE, {"status": status, "version": VERSION})
 
 
@@ -112,16 +97,37 @@ def require_run(path: str | Path, *needed: str) -> Path:
         raise InputError(f"Expected a run folder. Received: {path}, which is not a folder.")
     for name in (STATE, *needed):
         if not (path / name).exists():
-            if name != STATE and _read_state(path / STATE).get("status") == "running":
+            if name != STATE and _read_state(path / STATE).get("status") in UNFINISHED:
                 raise InputError(
                     f"Expected a finished run. Received: {path}, which has no {name}: it is still at work, or was "
-                    f"killed. Remove what a killed run left with: tlkit clean {path}"
+                    f"interrupted. If so, {_ways_on(path)}"
                 )
             raise InputError(f"Expected a run folder made by tlkit finetune. Received: {path}, which has no {name}.")
     version = _read_state(path / STATE)["version"]
     if version != VERSION:
         raise InputError(f"Expected a run folder of version {VERSION}. Received: {path} of version {version}.")
     return path
+
+
+def resume_command(path: Path) -> str:
+    """Returns the command that goes on with an unfinished run."""
+    return f"tlkit finetune --resume {shlex.quote(str(path))}"
+
+
+def _ways_on(path: Path) -> str:
+    """Returns the end of a sentence: what can be done with the run that lies there."""
+    remove = f"remove it with: tlkit clean {shlex.quote(str(path))}"
+    unfinished = _read_state(path / STATE).get("status") in UNFINISHED
+    return f"go on with: {resume_command(path)}, or {remove}" if unfinished else f"or {remove}"
+
+
+def read_status(path: Path) -> str:
+    """Returns what `write_state` has recorded.
+
+    Raises:
+        InputError: Nothing can be read.
+    """
+    return str(_read_state(path / STATE).get("status", ""))
 
 
 def _read_state(state: Path) -> dict[str, Any]:
@@ -160,11 +166,18 @@ def write_labels(path: Path, class_names: tuple[str, ...]) -> None:
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Writes a file atomically: temporary file in the same folder, flushed to disk, renamed."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Opens a file that gets its name, and is on disk, when the block ends; where it fails, nothing has changed."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes private files; a run folder is meant to be shared.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from tlkit import console, environment
 
@@ -17,7 +16,6 @@ class Timer:
         self.started = environment.timestamp()
         self.seconds: dict[str, float] = {}
         self.peak_memory_bytes: dict[str, int] = {}
-        self.extractions: list[dict[str, Any]] = []
 
     @contextmanager
     def __call__(self, text: str, unit: str = "") -> Iterator[console.OnProgress]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tlkit.explaining import PooledFeatures
     from tlkit.phases import Phase
     from tlkit.training.job import Step
-    from tlkit.training.outcome import PhaseOutcome
+    from tlkit.training.outcome import FineTuneHistory, PhaseOutcome
 
 BATCH_SIZE = 32  # Of a run that leaves the images in a step to be found: more would be another recipe.
 
@@ -32,8 +33,10 @@ def train(
     features: PooledFeatures | None,
     folder: Path,
     step: Step,
-) -> list[dict[str, Any]]:
+) -> FineTuneHistory:
     """Trains the model of a run and writes history.csv, phases.csv and what else was asked for.
+
+    The state of the training is saved in the run folder; one that lies there is taken up.
 
     Args:
         config: Options of the run.
@@ -45,13 +48,13 @@ def train(
         step: Shows steps.
 
     Returns:
-        How the outputs of frozen parts were computed.
+        What fine-tuning gave.
     """
     from tlkit.analysis.flow_record import write_flows
     from tlkit.phase_gains import write_phase_gains
     from tlkit.phases import describe
     from tlkit.tensorboard_logs import write_tensorboard_logs
-    from tlkit.training import fine_tune
+    from tlkit.training import Saving, fine_tune
     from tlkit.training.outcome import gains_table
     from tlkit.training.recipe import recipe_of
 
@@ -70,7 +73,13 @@ def train(
         groups=groups,
         step=step,
         on_phase=tell_phase,
+        checkpoint=Saving(folder / run.CHECKPOINT, config.run.save_every_steps, config.run.save_every_minutes),
     )
+    if saving := history.saving:
+        console.say(
+            f"  Saved the state {saving['states']:,} times, in {saving['seconds']:.1f} s; it takes "
+            f"{saving['peak_bytes'] / 1e6:,.1f} MB at most, until the run is finished."
+        )
     columns = history.history
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     write_history(folder, rows)
@@ -80,7 +89,24 @@ def train(
     if config.run.tensorboard:
         write_tensorboard_logs(folder / run.TENSORBOARD, rows)
     write_steadiness(config, model, manifest, store, before, folder)
-    return history.extractions
+    return history
+
+
+def save_model(model: keras.Model, folder: Path) -> None:
+    """Writes the trained model, whole or not at all."""
+    unfinished = folder / f".{run.MODEL}"
+    model.save(unfinished)
+    with open(unfinished, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, folder / run.MODEL)
+
+
+def finish(folder: Path) -> None:
+    """Marks a run as complete; the states of its training are no longer needed."""
+    from tlkit.checkpoints import Checkpoint
+
+    run.write_state(folder, "complete")
+    Checkpoint(folder / run.CHECKPOINT).remove()
 
 
 def wanted_phases(training: TrainingConfig, model: keras.Model) -> tuple[Phase, ...]:

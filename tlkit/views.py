@@ -131,9 +131,13 @@ class ViewDataset(keras.utils.PyDataset):
 
     def __init__(self, views: Views, batch_size: int, seed: int = 0):
         super().__init__()
-        self.views, self.batch_size, self.seed, self.epoch = views, batch_size, seed, 0
-        self._within_epoch = False
-        self._order = epoch_order(self.views.shape[0], seed, 0)
+        self.views, self.batch_size, self.seed = views, batch_size, seed
+        self.resume()
+
+    def resume(self, epoch: int = 0) -> None:
+        """Goes to the beginning of an epoch."""
+        self.epoch, self._within_epoch = epoch, False
+        self._order = epoch_order(self.views.shape[0], self.seed, epoch)
 
     def __len__(self) -> int:
         return math.ceil(self.views.shape[0] / self.batch_size)
@@ -154,5 +158,4 @@ class ViewDataset(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Goes on to the next epoch; Keras calls this, once also before the first: that is ignored."""
         if self._within_epoch:
-            self.epoch, self._within_epoch = self.epoch + 1, False
-            self._order = epoch_order(self.views.shape[0], self.seed, self.epoch)
+            self.resume(self.epoch + 1)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit import console, run
+from tlkit import console, interruption, run, run_state
 from tlkit.backend import start_keras
 from tlkit.config import Config
-from tlkit.config_files import config_to_toml
+from tlkit.errors import InputError
 from tlkit.preflight import changed, preflight
+from tlkit.resuming import as_recorded, record_config, recorded_config, require_recorded
 from tlkit.timing import Timer
-from tlkit.training_run import dataset, train
+from tlkit.training_run import dataset, finish, save_model, train
 
 PARTS = {"training": "train", "validation": "validation"}
 CHECKED_IMAGES = 32  # For a look at whether the backbone's features make sense.
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
     from tlkit.explaining import PooledFeatures
+    from tlkit.training.outcome import FineTuneHistory
 
 
 def finetune(config: Config) -> Path:
@@ -35,12 +39,48 @@ def finetune(config: Config) -> Path:
     Raises:
         ConfigError: Options name what does not exist; every problem is told, and nothing was written.
         InputError: The data or the weights cannot be used.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the folder stays, and how to go on was told.
     """
-    # --- What is asked for, checked before anything slow starts -----------------------------------------------------
-    timer = Timer()
     config, manifest = preflight(config)
+    assert config.run.output is not None
+    folder = Path(config.run.output)
+    with _resumable(folder), run_state.new_run(folder):
+        record_config(folder, config)
+        _finetune(config, manifest, folder)
+    return folder
 
+
+def resume(folder: Path, file: Path | None = None, given: Mapping[str, Any] | None = None) -> Path:
+    """Goes on with a run from what it has saved; of a finished one it says so and does nothing.
+
+    Args:
+        folder: The run.
+        file: A TOML file of options; they must be those of the run.
+        given: Options by name; they must be those of the run.
+
+    Raises:
+        ConfigError: Options differ from those of the run; each difference is told.
+        InputError: There is no run, another process works on it, or its images have changed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; how to go on was told.
+    """
+    config = recorded_config(folder, file, given or {})
+    if run.read_status(folder) == "complete":
+        console.say(f"{folder} is finished: nothing to do. Its report: {folder / run.REPORT}")
+        return folder
+    with _resumable(folder), run_state.resumed_run(folder):
+        config, manifest = preflight(config, new=False)
+        _finetune(config, as_recorded(folder, manifest), folder)
+    return folder
+
+
+def _finetune(config: Config, manifest: Manifest, folder: Path) -> None:
+    """Does everything that lies between a checked configuration and a finished run folder.
+
+    Whatever of it was done before an interruption is found, or made anew in the same way: pixels and activations in
+    the cache, the state of training in the folder.
+    """
     # --- The network and its weights: had, or not, before time is spent on the images -------------------------------
+    timer = Timer()
     console.heading("Backbone")
     prepared = _prepare_backbone(config, timer)
     config = changed(config, "model", image_size=prepared.model.input_shape[1])
@@ -49,36 +89,54 @@ def finetune(config: Config) -> Path:
     console.heading("Data")
     store, audit = _prepare_data(config, manifest, timer)
     manifest = audit.manifest
+    require_recorded(folder, manifest)
 
     # --- The classifier: backbone and a new head --------------------------------------------------------------------
     model = _build_classifier(config, prepared, manifest, store)
+    _write_setting(folder, config, manifest, store, audit)
 
-    # --- From here on there is a run folder; an interruption or a mistake takes it away again ------------------------
-    assert config.run.output is not None
-    with run.new_folder(Path(config.run.output)) as folder:
-        _write_setting(folder, config, manifest, store, audit)
+    # --- What the backbone sees, before any of it is trained on these labels ----------------------------------------
+    features = _pooled_features(config, model, manifest, store, timer)
 
-        # --- What the backbone sees, before any of it is trained on these labels -------------------------------------
-        features = _pooled_features(config, model, manifest, store, timer)
+    # --- Training, phase by phase -----------------------------------------------------------------------------------
+    console.heading("Training")
+    history = train(config, model, manifest, store, features, folder, timer)
+    save_model(model, folder)
 
-        # --- Training, phase by phase -------------------------------------------------------------------------------
-        console.heading("Training")
-        timer.extractions += train(config, model, manifest, store, features, folder, timer)
-        model.save(folder / run.MODEL)
+    # --- Evaluation, of the model as it lies on disk ----------------------------------------------------------------
+    console.heading("Evaluation")
+    metrics = _evaluate(config, folder, manifest, store, features, timer)
 
-        # --- Evaluation, of the model as it lies on disk ------------------------------------------------------------
-        console.heading("Evaluation")
-        metrics = _evaluate(config, folder, manifest, store, features, timer)
+    # --- Report -----------------------------------------------------------------------------------------------------
+    _write_environment(folder, timer, history, _count_parameters(model))
+    from tlkit.report import write_report
 
-        # --- Report -------------------------------------------------------------------------------------------------
-        _write_environment(folder, timer, _count_parameters(model))
-        run.write_state(folder, "complete")
-        from tlkit.report import write_report
-
-        with timer("Writing the report"):
-            write_report(folder)
+    with timer("Writing the report"):
+        write_report(folder)
+    finish(folder)
     _tell_result(folder, metrics)
-    return folder
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Says how to go on where the block ends early, and has it end in good order where it is asked to."""
+    try:
+        with interruption.watched(_tell_postponed):
+            yield
+    except KeyboardInterrupt:
+        console.fail(f"The run is saved. Go on with: {run.resume_command(folder)}")
+        raise
+    except OSError as error:
+        if not run_state.is_of_the_disk(error):
+            raise
+        raise InputError(
+            f"Expected a disk with room that can be written. Received: {error}. What was saved before is whole: mend "
+            f"that, then go on with: {run.resume_command(folder)}"
+        ) from error
+
+
+def _tell_postponed() -> None:
+    console.warn("  Asked to stop: this step is finished and the state saved first. Once more ends at once.")
 
 
 def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
@@ -87,8 +145,7 @@ def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
         import keras
 
         from tlkit.backbones.build import prepare_backbone
-
-        keras.utils.set_random_seed(config.training.seed)  # Where weights are random.
+    keras.utils.set_random_seed(config.training.seed)  # Of weights that are random, and of dropout.
     with timer(f"Building {config.model.backbone}", "bytes") as on_progress:
         prepared = prepare_backbone(
             config.model.backbone,
@@ -148,11 +205,7 @@ def _build_classifier(config: Config, prepared: PreparedBackbone, manifest: Mani
 
 
 def _write_setting(folder: Path, config: Config, manifest: Manifest, store: Store, audit: Audit) -> None:
-    # A folder that re-runs into itself could not: the output is chosen anew.
-    repeatable = changed(config, "run", output=None)
-    if Path(config.data.data).exists():  # Re-run from any working directory.
-        repeatable = changed(repeatable, "data", data=str(Path(config.data.data).resolve()))
-    run.write_text(folder / run.CONFIG, config_to_toml(repeatable))
+    record_config(folder, config)
     run.write_labels(folder, manifest.class_names)
     run.write_json(folder / run.TRANSFORM, store.transform.to_dict())
     run.write_json(folder / run.AUDIT, audit.to_dict())
@@ -221,14 +274,15 @@ def _count_parameters(model: keras.Model) -> dict[str, int]:
     }
 
 
-def _write_environment(folder: Path, timer: Timer, parameters: dict[str, int]) -> None:
+def _write_environment(folder: Path, timer: Timer, history: FineTuneHistory, parameters: dict[str, int]) -> None:
     from tlkit.results import write_environment
 
     cost = {
         "seconds": timer.seconds,
         "peak_memory_bytes": timer.peak_memory_bytes,
         "parameters": parameters,
-        "extractions": timer.extractions,
+        "extractions": history.extractions,
+        "saving": history.saving,
     }
     write_environment(folder, f"tlkit finetune --config {os.path.join(folder, run.CONFIG)}", timer.started, cost)
 

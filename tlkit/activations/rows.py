@@ -114,8 +114,12 @@ class RowDataset(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         """Goes on to the next epoch's order."""
-        self.epoch += 1
-        self._order = self._order_of(self.epoch)
+        self.resume(self.epoch + 1)
+
+    def resume(self, epoch: int = 0) -> None:
+        """Goes to the order that a `fit` begins with which has `epoch` epochs behind it: Keras ends one before."""
+        self.epoch = epoch
+        self._order = self._order_of(epoch)
 
     def _order_of(self, epoch: int) -> np.ndarray:
         return epoch_order(len(self.labels), self.seed, epoch) if self.shuffle else np.arange(len(self.labels))

@@ -52,6 +52,21 @@ class GradientFlow(keras.callbacks.Callback):
         self._before: list[NDArray] | None = None
         self._steps = self._first = 0
 
+    def to_facts(self) -> dict[str, Any]:
+        """Returns what was measured so far, JSON-able."""
+        entries = [
+            [None if value is None else np.asarray(value).tolist() for value in entry] for entry in self._entries
+        ]
+        return {"steps": self._steps, "entries": entries}
+
+    def restore(self, facts: dict[str, Any]) -> None:
+        """Goes on from what `to_facts` has told."""
+        self._steps = facts["steps"]
+        self._entries = [
+            (step, loss, *(None if norms is None else np.array(norms) for norms in measured))
+            for step, loss, *measured in facts["entries"]
+        ]
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         require_trainable(self.model, None)
         self._layers = weighted_layers(self.model)

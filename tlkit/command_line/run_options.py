@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,20 +11,27 @@ import typer
 
 from tlkit.config import Option, options
 
+RESUME = Annotated[
+    Path | None,
+    typer.Option("--resume", help="Go on with this run after an interruption, whatever it was.", metavar="RUN"),
+]
+
 
 def run_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Gives a verb every option of a run, as config.py defines them, plus `--config`.
+    """Gives a verb every option of a run, as config.py defines them, plus `--config`, and `--resume` where it takes it.
 
     The verb is called with the TOML file and a dict of the options given on the command line, as text: config.py
     converts and checks, so that several mistakes are told at once.
     """
+    more = {name for name in signature(verb).parameters if name == "resume"}
 
     def command(config: Path | None = None, **given: Any) -> None:
-        verb(config, given)
+        verb(config, given, *(given.pop(name) for name in more))
 
     file = Annotated[Path | None, typer.Option("--config", help="TOML file with these options.", metavar="FILE")]
     keyword = Parameter.KEYWORD_ONLY
     parameters = [Parameter("config", keyword, default=None, annotation=file)]
+    parameters += [Parameter(name, keyword, default=None, annotation=RESUME) for name in more]
     parameters += [_parameter(option, keyword) for option in options()]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__name__, command.__doc__ = verb.__name__, verb.__doc__

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,6 +22,8 @@ from tlkit.training.job import Job, Step, silent
 from tlkit.training.outcome import FineTuneHistory, PhaseOutcome
 from tlkit.training.phase_running import PARTS, run_phase
 from tlkit.training.recipe import Recipe
+from tlkit.training.saves import Found, Saves, Saving
+from tlkit.training.setting import setting_of
 
 
 def fine_tune(
@@ -38,6 +41,7 @@ def fine_tune(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     step: Step = silent,
     on_phase: Callable[[PhaseOutcome], None] | None = None,
+    checkpoint: str | Path | Saving | None = None,
 ) -> FineTuneHistory:
     """Fine-tunes a classifier in place, phase by phase.
 
@@ -65,6 +69,10 @@ def fine_tune(
             by gradients, with the part of the model that trains as their `model`.
         step: Shows the steps of the work; silent by default.
         on_phase: Called with each phase's outcome as it ends.
+        checkpoint: A folder where the state of the training is saved after every epoch, or a `Saving` that also says
+            how often within epochs. Where it holds the state of a training that was interrupted, by whatever, that is
+            taken up, and ends as it would have without; of one that was done, its end is given. The model must be as it
+            was before training. Your own callbacks begin anew.
 
     Returns:
         A Keras `History`, one entry per penalty tried and per epoch, with the columns of a run's history.csv, and in
@@ -72,7 +80,9 @@ def fine_tune(
 
     Raises:
         InputError: The model cannot be split into base and head, a phase would train nothing, labels are out of range,
-            arrays hold NaN, a loss is not finite, or a name is unknown.
+            arrays hold NaN, the loss is not finite before any training, a name is unknown, or the checkpoint is that
+            of a training with other settings.
+        OSError: The state cannot be saved; what was saved before stays.
     """
     require_functional(model)
     num_classes = head_dense(model).units
@@ -95,32 +105,56 @@ def fine_tune(
     history = FineTuneHistory()
     history.set_model(model)
     history.on_train_begin()
-    deadline = math.inf if recipe.time_budget is None else time.monotonic() + recipe.time_budget
+    saves = Saves(checkpoint if checkpoint is None or isinstance(checkpoint, Saving) else Saving(checkpoint))
+    setting = setting_of(model, strategy, recipe, seed, (data, validation_data))
+    found = saves.find(setting)
+    seconds = recipe.time_budget if found is None else found.facts["seconds_left"]
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
     given = (model, stages, data, validation_data, recipe, seed, history)
-    _run(Job(*given, step=step, groups=groups, callbacks=callbacks, deadline=deadline), strategy, on_phase, notes)
+    job = Job(*given, step=step, groups=groups, callbacks=callbacks, deadline=deadline, saves=saves)
+    _run(job, strategy, setting, found, on_phase, (*notes, *saves.found_wrong))
+    history.saving = saves.told()
     return history
 
 
 def _run(
-    job: Job, phases: Sequence[Phase], on_phase: Callable[[PhaseOutcome], None] | None, notes: tuple[str, ...]
+    job: Job,
+    phases: Sequence[Phase],
+    setting: dict[str, Any],
+    found: Found | None,
+    on_phase: Callable[[PhaseOutcome], None] | None,
+    notes: tuple[str, ...],
 ) -> None:
     """Runs phases in turn; those with gradient training share the time evenly, and pass on what they leave.
 
     Args:
         job: What is trained.
         phases: In order.
+        setting: From `setting_of`.
+        found: A state to go on with, or None.
         on_phase: Called with each outcome.
         notes: Told with the first phase.
     """
     cuts = strategies.cuts_of(job.model, phases, job.stages)
     plain = dict(zip(PARTS, (without_augmentation(job.train), job.validation), strict=True))
     compute_ahead(job.model, cuts, plain, job.step, job.recipe.extraction)
-    kept = phases[0]
-    for index, phase in enumerate(phases):
+    first, kept = 0, phases[0]
+    if found is not None:
+        with job.step(f"Taking up what was saved: {found.place}"):
+            found.restore(job)
+        first = found.phase
+        before = [outcome.phase for outcome in job.history.outcomes if outcome.kept and outcome.phase in phases]
+        if before:
+            kept = before[-1]
+            strategies.apply_phase(job.model, kept, job.stages)
+    for index, phase in enumerate(phases[first:], start=first):
+        job.saves.begin_phase(job, setting, index, found if index == first else None)
         to_come = sum(bool(later.epochs) for later in phases[index:])
         share = job.seconds_left() / max(to_come, 1)
+        if job.saves.resumed is not None and found is not None:
+            share = found.facts["phase_seconds_left"]
         outcome = run_phase(job, phase, time.monotonic() + share)
-        outcome = outcome if index else replace(outcome, notes=(*notes, *outcome.notes))
+        outcome = outcome if index > first else replace(outcome, notes=(*notes, *outcome.notes))
         job.history.outcomes.append(outcome)
         if outcome.kept:
             kept = phase
@@ -128,3 +162,4 @@ def _run(
             strategies.apply_phase(job.model, kept, job.stages)
         if on_phase is not None:
             on_phase(outcome)
+    job.saves.begin_phase(job, setting, len(phases))

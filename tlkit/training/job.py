@@ -16,6 +16,7 @@ from tlkit.console import OnProgress
 from tlkit.graph import head_dense
 from tlkit.training.outcome import FineTuneHistory
 from tlkit.training.recipe import Recipe
+from tlkit.training.saves import Saves
 
 
 class Step(Protocol):
@@ -45,6 +46,7 @@ class Job:
         groups: Group of each validation image, or None.
         callbacks: Of the user, called in every phase that trains by gradients.
         deadline: When training must have ended, as `time.monotonic()` tells time.
+        saves: Where its states are saved.
     """
 
     model: keras.Model
@@ -58,6 +60,7 @@ class Job:
     groups: Sequence[str] | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
     deadline: float = field(default=math.inf)
+    saves: Saves = field(default_factory=Saves)
 
     @property
     def num_classes(self) -> int:

@@ -43,13 +43,15 @@ class PhaseOutcome:
 class FineTuneHistory(keras.callbacks.History):
     """Keras's history, with the outcome of each phase in `outcomes`.
 
-    In `extractions` is told how the outputs of frozen parts were had, JSON-able, for each phase and part.
+    In `extractions` is told how the outputs of frozen parts were had, JSON-able, for each phase and part; in `saving`
+    what saving the states of the training cost: `states`, `seconds`, `peak_bytes`; None where none were saved.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.outcomes: list[PhaseOutcome] = []
         self.extractions: list[dict[str, Any]] = []
+        self.saving: dict[str, Any] | None = None
 
 
 def gains_table(outcomes: Sequence[PhaseOutcome], groups: Sequence[str] | None = None, seed: int = 0) -> pd.DataFrame:

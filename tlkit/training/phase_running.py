@@ -29,7 +29,8 @@ from tlkit.training.datasets import (
     with_labels_like,
     without_augmentation,
 )
-from tlkit.training.fitting import Fitted, fit_part
+from tlkit.training.fitting import fit_part
+from tlkit.training.gradient_training import Fitted
 from tlkit.training.head import record_probe, set_convex_head, set_head_on_views
 from tlkit.training.job import Job
 from tlkit.training.outcome import PhaseOutcome
@@ -55,8 +56,10 @@ def run_phase(job: Job, phase: Phase, deadline: float) -> PhaseOutcome:
     Raises:
         InputError: The data cannot be used, or the loss is not finite.
     """
-    began = time.monotonic()
-    if phase.epochs and not phase.convex_head and time.monotonic() >= deadline:
+    began = time.monotonic() - job.saves.seconds_before
+    keras.utils.set_random_seed(job.seed)
+    resumed = job.saves.resumed is not None
+    if phase.epochs and not phase.convex_head and time.monotonic() >= deadline and not resumed:
         return _not_tried(phase, began, ("No time was left for it.",))
     if phase.only_if_better and not job.history.outcomes:
         job.history.outcomes.append(_start(job))
@@ -129,9 +132,11 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
     computed = []
     for data, name in zip((without_augmentation(job.train), job.validation), PARTS, strict=True):
         computed.append(compute(prefix, data, name, job.step, job.recipe.extraction))
-    job.history.extractions += [
-        {"phase": phase.name, "part": name, **found.facts} for found, name in zip(computed, PARTS, strict=True)
-    ]
+    resumed = job.saves.resumed is not None
+    if not resumed:
+        job.history.extractions += [
+            {"phase": phase.name, "part": name, **found.facts} for found, name in zip(computed, PARTS, strict=True)
+        ]
     views = Augmented(job, prefix) if isinstance(job.train, AugmentedDataset) else None
     notes = list(dict.fromkeys(note for found in computed for note in found.notes))
     try:
@@ -141,7 +146,7 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
         for found, name in zip(computed, PARTS, strict=True):
             if isinstance(found.rows, np.ndarray):
                 check_finite(found.rows, f"the features of {name} image")
-        if phase.convex_head:
+        if phase.convex_head and not resumed:
             features = [(np.asarray(found.rows), known) for found, known in zip(computed, labels, strict=True)]
             varied = views.for_head() if views else []
             with job.step("Fitting the head", "penalties") as on_progress:
@@ -164,6 +169,8 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
             train = views.part(labels[0], train.batch_size)
             validation = with_labels_like(validation, train, job.num_classes)
             notes.append(views.tell(phase.epochs))
+        notes = list(job.saves.notes) if resumed else notes
+        job.saves.notes = tuple(notes)
         fitted = fit_part(job, suffix, phase, train, validation, deadline) if phase.epochs else Fitted(())
         return _judged(job, suffix, validation, replace(fitted, notes=(*notes, *fitted.notes)))
     finally:

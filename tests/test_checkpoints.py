@@ -1,0 +1,105 @@
+"""States on disk: whole or not there, the previous one kept, older ones removed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlkit.checkpoints import KEPT, Checkpoint
+from tlkit.errors import InputError
+
+
+def arrays(number: int) -> list[np.ndarray]:
+    return [np.full((100, 100), number, np.float32), np.array(number), np.zeros((0, 3))]
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    facts = {"a": [1, 2.5, None, "猫"], "loss": float("inf"), "number": np.float32(0.1)}
+    Checkpoint(tmp_path / "states").save(facts, {"weights": arrays(1), "none": []})
+    found = Checkpoint(tmp_path / "states").load()
+    assert found is not None
+    assert found.facts == {"a": [1, 2.5, None, "猫"], "loss": float("inf"), "number": float(np.float32(0.1))}
+    assert found.arrays["none"] == []
+    for left, right in zip(found.arrays["weights"], arrays(1), strict=True):
+        assert (left.dtype, left.shape) == (right.dtype, right.shape)
+        np.testing.assert_array_equal(left, right)
+
+
+def test_nothing_is_found_where_nothing_was_saved(tmp_path: Path) -> None:
+    assert Checkpoint(tmp_path / "none").load() is None
+
+
+def test_old_states_are_removed_and_equal_arrays_are_written_once(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    (tmp_path / ".left.npz.x").write_bytes(b"of a killed write")
+    shared = checkpoint.put(arrays(0))
+    for number in range(1, 8):
+        checkpoint.save({"number": number}, {"shared": shared, "own": arrays(number), "again": arrays(number)})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len([name for name in names if name.endswith(".json")]) == KEPT
+    assert len(names) == 2 * KEPT + 1
+    assert checkpoint.peak_bytes < 6 * 40_000
+    assert (checkpoint.saves, Checkpoint(tmp_path).load().facts) == (7, {"number": 7})  # type: ignore[union-attr]
+    checkpoint.remove()
+    assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("kind", ["state", "arrays", "cut", "gone"])
+def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path, kind: str) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.save({"number": 1}, {"weights": arrays(1)})
+    checkpoint.save({"number": 2}, {"weights": arrays(2)})
+    newest = max(tmp_path.glob("state-*.json"))
+    name = json.loads(newest.read_text())["state"]["arrays"]["weights"]
+    damaged = newest if kind == "state" else tmp_path / f"{name}.npz"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    if kind == "gone":
+        damaged.unlink()
+    else:
+        damaged.write_bytes(content[: len(content) // 2] if kind == "cut" else content)
+    again = Checkpoint(tmp_path)
+    found = again.load()
+    assert found is not None
+    assert found.facts == {"number": 1}
+    assert len(again.notes) == 1
+    again.save({"number": 3}, {"weights": arrays(2)})  # Also where the damaged file had the very content.
+    assert [state.facts["number"] for state in (Checkpoint(tmp_path).load(),) if state] == [3]
+
+
+def test_another_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("tlkit.checkpoints.VERSION", 99)
+        Checkpoint(tmp_path).save({}, {})
+    with pytest.raises(InputError, match="version 99"):
+        Checkpoint(tmp_path).load()
+
+
+LIMITED = """
+import resource, sys, numpy as np
+from tlkit.checkpoints import Checkpoint
+checkpoint = Checkpoint(sys.argv[1])
+checkpoint.load()
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    checkpoint.save({"number": 2}, {"weights": [np.ones((100, 100), np.float32)]})
+except OSError as error:
+    print("refused", error.errno)
+"""
+
+
+def test_a_write_that_fails_leaves_the_states_as_they_were(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    Checkpoint(tmp_path).save({"number": 1}, {"weights": arrays(1)})
+    before = sorted(tmp_path.iterdir())
+    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    assert "refused" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert sorted(tmp_path.iterdir()) == before
+    found = Checkpoint(tmp_path).load()
+    assert found is not None
+    assert found.facts == {"number": 1}
