@@ -20,6 +20,7 @@ AUGMENTATIONS = ("none", "light", "standard", "strong", "auto")
 POOLINGS = ("avg", "max", "both")
 PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
 ENGINES = ("auto", "keras", "openvino", "openvino-bfloat16")
+HEADS = ("logistic", "ridge")
 STORAGES = ("float32", "float16", "bfloat16")
 SWITCH = ("on", "off")
 MAX_PIXELS = 89_478_485  # Larger images are refused unread: Pillow's own line for decompression bombs, 256 MiB of RGB.
@@ -89,6 +90,12 @@ class TrainingConfig:
     )
     weight_decay: float | None = option(None, "Decay of kernels [default: the strategy's own].", minimum=0)
     clip_norm: float = option(1.0, "Largest norm of all gradients together.", above=0)
+    head: str = option(
+        "logistic",
+        "How the head is first fitted: logistic (regression, penalty by validation), or ridge (in closed form, penalty "
+        "by leave-one-out).",
+        choices=HEADS,
+    )
     label_smoothing: float = option(0.0, "Share of the truth spread over all classes.", minimum=0, below=1)
     balance: bool = option(False, "Give every class the same weight, however few its images.")
     ema: float | None = option(None, "Momentum of averaged weights, such as 0.99 [default: none].", above=0, below=1)

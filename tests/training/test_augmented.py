@@ -18,6 +18,7 @@ from tlkit.phases import INPUT, Phase
 from tlkit.strategies import stages_of
 from tlkit.training.augmented import tell_head
 from tlkit.training.head import set_head_on_views
+from tlkit.training.recipe import Recipe
 from tlkit.views import ViewDataset, Views
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -96,10 +97,10 @@ def test_the_head_keeps_what_validates_better(small_net: Callable) -> None:
     labels = np.arange(200) % 10
     rows, held_out = (centres[labels] + rng.normal(size=(200, width)) * 4 for _ in range(2))
     more = [centres[labels] + rng.normal(size=(200, width)) * 4 for _ in range(3)]
-    _, better = set_head_on_views(model, (rows, labels), more, (held_out, labels), False, None)
+    _, better = set_head_on_views(model, (rows, labels), more, (held_out, labels), Recipe(), None)
     assert better
     nonsense = [centres[(labels + 1) % 10] for _ in range(3)]
-    probe, better = set_head_on_views(model, (rows, labels), nonsense, (held_out, labels), False, None)
+    probe, better = set_head_on_views(model, (rows, labels), nonsense, (held_out, labels), Recipe(), None)
     assert not better
     np.testing.assert_array_equal(model.get_layer("head").get_weights()[0], probe.kernel)
     assert "plain pictures, which validates better" in tell_head(3, better)

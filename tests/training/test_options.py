@@ -13,6 +13,7 @@ from tlkit.config_files import load_config
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
 from tlkit.phases import Phase
+from tlkit.ridge import fit_ridge
 from tlkit.training import Recipe, find_learning_rate, fine_tune
 from tlkit.training.compiling import measure_jit
 from tlkit.training.datasets import class_weights
@@ -98,6 +99,27 @@ def test_a_rare_class_is_found_more_often_when_balanced(
         )
         found.append((predict_in_order(model, (x_validation, y_validation))[0].argmax(axis=1) == rare).sum())
     assert found[1] > found[0]
+
+
+# --- The first fit of the head ------------------------------------------------
+
+
+def test_a_ridge_head_is_the_closed_form_on_the_features(digits: tuple[Arrays, Arrays], small_net: Build) -> None:
+    (x, y), validation = digits
+    model = small_net()
+    history = fine_tune(model, (x, y), validation_data=validation, strategy="frozen", recipe=Recipe(head="ridge"))
+    features = keras.Model(model.input, model.get_layer("head").input)
+    found = fit_ridge(predict_in_order(features, (x, y))[0], y, num_classes=10)
+    scores = predict_in_order(features, validation)[0] @ found.kernel + found.bias
+    given = predict_in_order(model, validation)[0]
+    np.testing.assert_allclose(given, np.asarray(keras.ops.softmax(scores)), atol=1e-4)
+    assert history.history["penalty"] == [found.penalty]
+    assert history.history["val_accuracy"] == [pytest.approx((given.argmax(axis=1) == validation[1]).mean())]
+
+
+def test_a_ridge_head_weighs_no_class() -> None:
+    with pytest.raises(InputError, match="logistic head with balance"):
+        Recipe(head="ridge", balance=True)
 
 
 # --- Precision ------------------------------------------------

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+from scipy.special import log_softmax
 
 from tlkit.console import OnProgress
 from tlkit.errors import InputError
 from tlkit.graph import feature_layer, head_dense, layers_after
-from tlkit.probe import Probe, fit_probe
+from tlkit.probe import PathPoint, Probe, fit_probe
+from tlkit.ridge import fit_ridge
+from tlkit.training.recipe import Recipe
 
 SCORES = ("loss", "accuracy", "val_loss", "val_accuracy")
 Features = tuple[np.ndarray, np.ndarray]
 
 
 def set_convex_head(
-    model: keras.Model, train: Features, validation: Features, balance: bool, on_progress: OnProgress | None
+    model: keras.Model, train: Features, validation: Features, recipe: Recipe, on_progress: OnProgress | None
 ) -> Probe:
     """Fits the convex head and writes it into the model's Dense layer.
 
@@ -25,7 +28,7 @@ def set_convex_head(
         model: The classifier.
         train: Features (images, ...) and labels int (images,).
         validation: The same for validation.
-        balance: Whether every class weighs the same.
+        recipe: How it is fitted, and whether every class weighs the same.
         on_progress: Called with (penalties tried, penalties at most).
 
     Raises:
@@ -39,9 +42,23 @@ def set_convex_head(
             f"Expected one Dense layer between the features and the output, for the convex head. Received: also "
             f"{', '.join(between)}. Use phases of your own instead: tlkit.Phase('head', epochs=20)."
         )
-    probe = fit_probe(*train, *validation, num_classes=head.units, balance=balance, on_progress=on_progress)
+    if recipe.head == "ridge":
+        probe = _ridge_probe(train, validation, head.units)
+    else:
+        probe = fit_probe(*train, *validation, num_classes=head.units, balance=recipe.balance, on_progress=on_progress)
     head.set_weights([probe.kernel, probe.bias] if head.use_bias else [probe.kernel])
     return probe
+
+
+def _ridge_probe(train: Features, validation: Features, num_classes: int) -> Probe:
+    """The ridge head, told as a path of the one penalty that leave-one-out chose."""
+    found = fit_ridge(*train, num_classes=num_classes)
+    scored = []
+    for rows, labels in (train, validation):
+        scores = rows @ found.kernel + found.bias
+        scored += [float(-log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean())]
+        scored += [float((scores.argmax(axis=1) == labels).mean())]
+    return Probe(found.kernel, found.bias, found.penalty, (PathPoint(found.penalty, *scored),))
 
 
 def set_head_on_views(
@@ -49,7 +66,7 @@ def set_head_on_views(
     train: Features,
     views: Sequence[np.ndarray],
     validation: Features,
-    balance: bool,
+    recipe: Recipe,
     on_progress: OnProgress | None,
 ) -> tuple[Probe, bool]:
     """Fits the convex head to plain pictures, and to them and their augmented views, and keeps what validates better.
@@ -59,17 +76,17 @@ def set_head_on_views(
         train: As `set_convex_head` takes it, of plain pictures.
         views: Features of augmented views of the same pictures, each (images, ...).
         validation: As `set_convex_head` takes it.
-        balance: Whether every class weighs the same.
+        recipe: How it is fitted, and whether every class weighs the same.
         on_progress: Called with (penalties tried, penalties at most), twice.
 
     Returns:
         The probe, and whether it has seen the views.
     """
     head = head_dense(model)
-    plain = set_convex_head(model, train, validation, balance, on_progress)
+    plain = set_convex_head(model, train, validation, recipe, on_progress)
     before = head.get_weights()
     rows = np.concatenate([np.asarray(train[0]), *(np.asarray(view) for view in views)])
-    varied = set_convex_head(model, (rows, np.tile(train[1], 1 + len(views))), validation, balance, on_progress)
+    varied = set_convex_head(model, (rows, np.tile(train[1], 1 + len(views))), validation, recipe, on_progress)
     if min(point.val_loss for point in varied.path) < min(point.val_loss for point in plain.path):
         return varied, True
     head.set_weights(before)

@@ -152,12 +152,12 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
             with job.step("Fitting the head", "penalties") as on_progress:
                 if varied:
                     probe, better = set_head_on_views(
-                        job.model, features[0], varied, features[1], job.recipe.balance, on_progress
+                        job.model, features[0], varied, features[1], job.recipe, on_progress
                     )
                     notes.append(tell_head(len(varied), better))
                 else:
                     notes += [MIXES_ALONE] if views else []
-                    probe = set_convex_head(job.model, features[0], features[1], job.recipe.balance, on_progress)
+                    probe = set_convex_head(job.model, features[0], features[1], job.recipe, on_progress)
             record_probe(job.history, probe)
         size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
         sizes = (size or getattr(data, "batch_size", None) or BATCH_SIZE for data in (job.train, job.validation))

@@ -21,6 +21,7 @@ class Recipe:
         accumulate: Steps whose gradients make one update. Schedules and averages count updates, and the group an
             epoch ends in is applied.
         clip_norm: Largest norm of all gradients together.
+        head: How the head is first fitted: `"logistic"`, by `tlkit.probe`, or `"ridge"`, by `tlkit.ridge`.
         label_smoothing: Share of the truth that is spread evenly over all classes.
         balance: Whether every class weighs the same, in the convex head, the loss and the choice of the best epoch.
         ema: Momentum of a moving average of the weights, which then is what is validated and kept; None for none.
@@ -41,6 +42,7 @@ class Recipe:
     batch_size: int | str | None = None
     accumulate: int = 1
     clip_norm: float = 1.0
+    head: str = "logistic"
     label_smoothing: float = 0.0
     balance: bool = False
     ema: float | None = None
@@ -67,6 +69,11 @@ class Recipe:
                 problem = rules[item.name].problem(item.name, value)
                 if problem:
                     raise InputError(problem)
+        if self.head == "ridge" and self.balance:
+            raise InputError(
+                "Expected the logistic head with balance. Received: ridge, which weighs no class. Leave one of the two "
+                "out."
+            )
 
 
 def recipe_of(config: TrainingConfig) -> Recipe:
