@@ -46,6 +46,7 @@ LEVELS = (
         "callbacks",
         "regularisation",
         "auxiliary",
+        "distribution",
         "analysis",
     },
     {"training", "evaluation", "metrics", "intervals", "calibration", "screening", "results", "advise", "doctor"}
@@ -88,6 +89,7 @@ TENSORFLOW_ALLOWED = {
     "analysis/gradients.py",
     "data/loader.py",
     "data/tfds.py",
+    "distribution.py",
     "export/conversion.py",
     "export/runtimes.py",
     "export/writing.py",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tlkit import augment, data, models
     from tlkit.backbones.registry import Backbone, get_backbone, list_backbones, register_backbone
     from tlkit.classifier import build_classifier
+    from tlkit.distribution import all_devices
     from tlkit.evaluation import evaluate_probabilities
     from tlkit.export import export_run
     from tlkit.phases import Phase, describe
@@ -27,6 +28,7 @@ _HOMES = {
     "get_backbone": "tlkit.backbones.registry",
     "list_backbones": "tlkit.backbones.registry",
     "register_backbone": "tlkit.backbones.registry",
+    "all_devices": "tlkit.distribution",
     "build_classifier": "tlkit.classifier",
     "evaluate": "tlkit.training",
     "evaluate_probabilities": "tlkit.evaluation",
@@ -50,6 +52,7 @@ __all__ = [
     "Recipe",
     "Saving",
     "__version__",
+    "all_devices",
     "augment",
     "build_classifier",
     "data",

@@ -56,7 +56,10 @@ def main(
         start_keras()
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # It warns of networks built one after the other.
         _require_memory(0.5 if options.smoke else gigabytes)
-        means = _measure_all(measure, options)
+        from tlkit.distribution import all_devices
+
+        with all_devices():
+            means = _measure_all(measure, options)
         if draw is not None and options.plot:
             draw(means, options.plot)
     except InputError as error:

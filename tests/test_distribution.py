@@ -1,0 +1,83 @@
+"""Several devices of one host, as virtual ones of the processor, against one: in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlkit.distribution import accelerators, all_devices
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = """
+import json, os, sys
+import numpy as np
+import keras
+strategy, count = sys.argv[1], int(sys.argv[2])
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+    (processor,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+import tlkit
+from tlkit.distribution import all_devices
+from sklearn.datasets import load_digits
+x, y = load_digits(return_X_y=True)
+x = np.repeat(np.kron(x[:240].reshape(-1, 8, 8), np.ones((4, 4)))[..., None], 3, -1).astype("float32") * 16
+train, validation = (x[:168], y[:168]), (x[168:240], y[168:240])
+with all_devices([f"cpu:{number}" for number in range(count)]) as used:
+    keras.utils.set_random_seed(0)
+    model = tlkit.build_classifier("scratch:lenet5", 10, pooling="avg")
+    history = tlkit.fine_tune(model, train, validation_data=validation, strategy=strategy, epochs=2, seed=0)
+    outputs = np.asarray(model.predict(validation[0][:32], verbose=0))
+print("answer", json.dumps({"used": used, "loss": history.history["val_loss"], "outputs": outputs.tolist()}))
+"""
+
+
+def trained(strategy: str, devices: int, backend: str, python: str, folder: Path) -> dict:
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": str(ROOT),
+        "TLKIT_CACHE": str(folder / f"cache{devices}"),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    command = [python, "-c", SCRIPT, strategy, str(devices)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    answers = [line[7:] for line in done.stdout.splitlines() if line.startswith("answer ")]
+    assert answers, done.stderr[-2000:]
+    return json.loads(answers[0])
+
+
+def assert_alike(strategy: str, backend: str, python: str, folder: Path) -> None:
+    # At the convex head's optimum gradients are near zero, where Adam makes steps of what is rounding.
+    tolerance = 0.02 if strategy == "scratch" else 0.2
+    one, two = (trained(strategy, devices, backend, python, folder) for devices in (1, 2))
+    assert (one["used"], two["used"]) == (1, 2)
+    assert np.allclose(one["loss"], two["loss"], rtol=tolerance)
+    assert np.abs(np.subtract(one["outputs"], two["outputs"])).max() < tolerance
+
+
+@pytest.mark.parametrize("strategy", ["scratch", pytest.param("partial", marks=pytest.mark.slow)])
+def test_two_devices_give_what_one_gives_under_tensorflow(strategy: str, tmp_path: Path) -> None:
+    assert_alike(strategy, "tensorflow", sys.executable, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["scratch", "partial"])
+def test_two_devices_give_what_one_gives_under_jax(strategy: str, tmp_path: Path) -> None:
+    python = os.environ.get("TLKIT_JAX_PYTHON")
+    if python is None or subprocess.run([python, "-c", "import jax, pandas, sklearn"], check=False).returncode:
+        pytest.skip("no interpreter with jax and what training needs: name one in TLKIT_JAX_PYTHON")
+    assert_alike(strategy, "jax", python, tmp_path)
+
+
+def test_one_device_changes_nothing() -> None:
+    with all_devices(["cpu:0"]) as used:
+        assert used == 1
+    assert not any(name.startswith("cpu") for name in accelerators())
