@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from tlkit import run
+from tlkit.report.figures import nice_ticks
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 70, 190, 40, 50
@@ -75,7 +76,7 @@ def _ticks(values: list[float], logarithmic: bool) -> list[float]:
         low, high = math.ceil(math.log10(values[0])), math.floor(math.log10(values[-1]))
         step = max(1, (high - low) // 5)
         return [10.0**power for power in range(low, high + 1, step)] or [values[0], values[-1]]
-    return [values[0] + (values[-1] - values[0]) * share / 4 for share in range(5)]
+    return list(nice_ticks(values[0], values[-1]))
 
 
 def _text(x: float, y: float, text: str, size: int, anchor: str = "start") -> str:
