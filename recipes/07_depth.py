@@ -3,7 +3,7 @@
 Purpose:  show that a deeper plain network has the higher training error, and that identity shortcuts mend it.
 Command:  python recipes/07_depth.py
 Data:     idx:/usr/share/datasets/fashion-mnist at 16 pixels: 150 images a class train
-Expected: not measured yet
+Expected: not measured yet: its smoke run alone was made
 Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
 Time:     minutes
 """

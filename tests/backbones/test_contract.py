@@ -30,7 +30,8 @@ def _parameters():
     """Every backbone; the smallest of each family is fast."""
     families = set()
     for backbone in list_backbones():
-        fast = backbone.family not in families
+        large = backbone.from_scratch and (backbone.parameters or 0) > 3_000_000
+        fast = backbone.family not in families and not large
         families.add(backbone.family)
         yield pytest.param(backbone.name, marks=() if fast else pytest.mark.slow, id=backbone.name)
 
