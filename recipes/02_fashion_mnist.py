@@ -4,8 +4,8 @@ Purpose:  show what a modern small network gains over LeNet-5 in the same time o
 Command:  python recipes/02_fashion_mnist.py
 Data:     idx:/usr/share/datasets/fashion-mnist: 51,000 train, 9,000 choose the epoch, 10,000 test
 Expected: not measured yet: its smoke run alone was made
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     minutes
+Machine:  none yet
+Time:     not measured
 """
 
 import sys

@@ -5,8 +5,8 @@ Command:  python recipes/04_transfer.py
 Data:     builtin:mnist5k, idx:/usr/share/datasets/fashion-mnist and builtin:digits, 300 images a class to learn from,
           10 a class of the new set; --data tfds:cifar10,tfds:caltech101 for CIFAR-10 to Caltech-101, with a network
 Expected: not measured yet: its smoke run alone was made
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     minutes
+Machine:  none yet
+Time:     not measured
 """
 
 import itertools

@@ -5,8 +5,8 @@ Command:  python recipes/05_new_folder.py
 Data:     builtin:digits at 64 pixels; --data ./images, tfds:oxford_flowers102, tfds:oxford_iiit_pet, tfds:caltech101
           or tfds:cifar10 with a network (mixed precision on a GPU by itself)
 Expected: not measured yet: its smoke run alone was made
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1; EfficientNet-Lite0
-Time:     minutes
+Machine:  none yet; EfficientNet-Lite0
+Time:     not measured
 """
 
 import sys

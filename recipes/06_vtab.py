@@ -6,8 +6,8 @@ Data:     builtin:digits, builtin:mnist5k and idx:/usr/share/datasets/fashion-mn
           choose; X. Zhai et al., "A large-scale study of representation learning", 2019, has the protocol;
           --data tfds:caltech101,tfds:cifar100,tfds:oxford_flowers102 with a network
 Expected: not measured yet: its smoke run alone was made
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1; EfficientNet-Lite0
-Time:     minutes
+Machine:  none yet; EfficientNet-Lite0
+Time:     not measured
 """
 
 import sys

@@ -4,8 +4,8 @@ Purpose:  show that a deeper plain network has the higher training error, and th
 Command:  python recipes/07_depth.py
 Data:     idx:/usr/share/datasets/fashion-mnist at 16 pixels: 150 images a class train
 Expected: not measured yet: its smoke run alone was made
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     minutes
+Machine:  none yet
+Time:     not measured
 """
 
 import sys

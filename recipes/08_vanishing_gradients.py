@@ -4,8 +4,8 @@ Purpose:  show the gradient of every layer before training, and what each cure m
 Command:  python recipes/08_vanishing_gradients.py --plot recipes/figures/08_vanishing_gradients.svg
 Data:     builtin:digits: 1,257 digits train; `..._decades` is log10 of the first layer's gradient over the last's
 Expected: not measured yet: its smoke run alone was made
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     minutes
+Machine:  none yet
+Time:     not measured
 """
 
 import sys

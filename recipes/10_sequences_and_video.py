@@ -5,8 +5,8 @@ Command:  python recipes/10_sequences_and_video.py
 Data:     MNIST-1D made by its published procedure (S. Greydanus, D. Kobak, 2020, arXiv 2011.14439); digits of
           builtin:mnist5k that move in one of four directions over 6 frames, of which one alone tells nothing
 Expected: not measured yet: its smoke run alone was made
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     minutes
+Machine:  none yet
+Time:     not measured
 """
 
 import sys

@@ -5,8 +5,8 @@ Command:  python recipes/12_segmentation.py
 Data:     scenes of 64 x 64 made here of builtin:mnist5k: two digits among strokes cut from others and noise; a pixel's
           class is its digit or background. 400 scenes train, 80 test
 Expected: not measured yet: its smoke run alone was made
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     minutes
+Machine:  none yet
+Time:     not measured
 """
 
 import sys
