@@ -55,6 +55,7 @@ bench: $(STAMP)  ## Print the measured figures of this machine: some hours, and 
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/engines.py --head
 	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/saving.py
 
 clean-environment:  ## Remove the virtual environment
 	rm -rf $(VENV)
