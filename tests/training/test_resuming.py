@@ -163,7 +163,7 @@ def test_a_damaged_state_costs_no_more_than_the_time_since_the_one_before(train:
     phases, saving = PHASES[1:], Saving(tmp_path, every_steps=2)
     with pytest.raises(Broken):
         train(saving, [BreakOff(8)], phases=phases)
-    max(tmp_path.glob("state-*.json")).write_text("{")
+    max(tmp_path.glob("state-*.npz")).write_text("{")
     found = train(saving, phases=phases)
     require_same(found, train(phases=phases))
     assert "was damaged" in found.notes
