@@ -55,6 +55,7 @@ bench: $(STAMP)  ## Print the measured figures of this machine: some hours, and 
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/engines.py --head
 	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/saving.py
 
 recipes: $(STAMP)  ## Run all recipes and check their figures: hours
 	$(BIN)/python recipes/check.py $(ARGS)

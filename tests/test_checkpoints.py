@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -34,42 +33,46 @@ def test_nothing_is_found_where_nothing_was_saved(tmp_path: Path) -> None:
     assert Checkpoint(tmp_path / "none").load() is None
 
 
-def test_old_states_are_removed_and_equal_arrays_are_written_once(tmp_path: Path) -> None:
+def test_old_states_are_removed_and_shared_arrays_are_written_once(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     (tmp_path / ".left.npz.x").write_bytes(b"of a killed write")
     shared = checkpoint.put(arrays(0))
     for number in range(1, 8):
-        checkpoint.save({"number": number}, {"shared": shared, "own": arrays(number), "again": arrays(number)})
+        last = checkpoint.put(arrays(-number))
+        checkpoint.save({"number": number}, {"own": arrays(number)}, {"shared": shared, "last": last})
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert len([name for name in names if name.endswith(".json")]) == KEPT
+    assert len([name for name in names if name.startswith("state")]) == KEPT
     assert len(names) == 2 * KEPT + 1
-    assert checkpoint.peak_bytes < 6 * 40_000
+    found = Checkpoint(tmp_path).load()
+    assert found is not None
+    assert [found.arrays[name][0][0, 0] for name in ("own", "shared", "last")] == [7, 0, -7]
+    assert checkpoint.peak_bytes < 9 * 42_000
     assert (checkpoint.saves, Checkpoint(tmp_path).load().facts) == (7, {"number": 7})  # type: ignore[union-attr]
     checkpoint.remove()
     assert not tmp_path.exists()
 
 
-@pytest.mark.parametrize("kind", ["state", "arrays", "cut", "gone"])
-def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("part", ["state", "arrays"])
+@pytest.mark.parametrize("kind", ["changed", "cut", "empty", "gone"])
+def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path, part: str, kind: str) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.save({"number": 1}, {"weights": arrays(1)})
-    checkpoint.save({"number": 2}, {"weights": arrays(2)})
-    newest = max(tmp_path.glob("state-*.json"))
-    name = json.loads(newest.read_text())["state"]["arrays"]["weights"]
-    damaged = newest if kind == "state" else tmp_path / f"{name}.npz"
+    for number in (1, 2):
+        checkpoint.save({"number": number}, {"own": arrays(number)}, {"weights": checkpoint.put(arrays(number))})
+    damaged = max(tmp_path.glob(f"{part}-*"))
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
+    damaged.write_bytes({"changed": content, "cut": content[:2000]}.get(kind, b""))
     if kind == "gone":
         damaged.unlink()
-    else:
-        damaged.write_bytes(content[: len(content) // 2] if kind == "cut" else content)
     again = Checkpoint(tmp_path)
     found = again.load()
     assert found is not None
     assert found.facts == {"number": 1}
-    assert len(again.notes) == 1
-    again.save({"number": 3}, {"weights": arrays(2)})  # Also where the damaged file had the very content.
-    assert [state.facts["number"] for state in (Checkpoint(tmp_path).load(),) if state] == [3]
+    assert len(again.notes) == (0 if (part, kind) == ("state", "gone") else 1)
+    again.save({"number": 3}, {}, {"weights": again.put(arrays(3))})
+    found = Checkpoint(tmp_path).load()
+    assert found is not None
+    assert (found.facts, found.arrays["weights"][0][0, 0]) == ({"number": 3}, 3)
 
 
 def test_another_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,13 @@
 """Numbered states of a long computation on disk: each whole or not there, the previous one kept, older ones removed.
 
-A state is a small JSON file that names files of arrays by the digest of their content. So arrays that did not change
-are written once, and whatever a crash has spoilt is found when it is read: the state before it then serves.
+A state is one `.npz` file of arrays and of facts as JSON. Arrays that stay the same for many states lie in files of
+their own, written once. Every part carries a checksum (CRC-32, as zip files have it): whatever a crash has spoilt is
+found when it is read, and the state before it then serves.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,8 @@ from tlkit.errors import InputError
 
 VERSION = 1  # Of the files.
 KEPT = 2  # States: the newest, and the one before it in case that is damaged.
-PATTERN = "state-*.json"
+STATES, SHARED = "state-*.npz", "arrays-*.npz"
+HEADER = "header"  # Name of the JSON text in a state's file.
 
 Arrays = Sequence[np.ndarray]
 
@@ -34,12 +35,10 @@ class Saved:
     Attributes:
         facts: JSON-able.
         arrays: Lists of arrays by name.
-        names: What each list is called on disk: `Checkpoint.save` takes these in place of arrays.
     """
 
     facts: dict[str, Any]
     arrays: dict[str, list[np.ndarray]]
-    names: dict[str, str]
 
 
 class Checkpoint:
@@ -59,26 +58,31 @@ class Checkpoint:
         self.folder = Path(folder)
         self.notes: list[str] = []
         self.saves, self.seconds, self.peak_bytes = 0, 0.0, 0
-        self._named: dict[Path, set[str]] = {}  # What each state on disk refers to, the oldest state first.
-        self._whole: set[str] = set()  # Files of arrays that this process has written, or read and found whole.
+        self._referred: dict[Path, set[str]] = {}  # To which files each state on disk refers.
+        self._put = 0
 
-    def save(self, facts: Mapping[str, Any], arrays: Mapping[str, Arrays | str]) -> None:
+    def save(
+        self, facts: Mapping[str, Any], arrays: Mapping[str, Arrays], shared: Mapping[str, str] | None = None
+    ) -> None:
         """Saves a state; when this returns it is on disk.
 
         Args:
             facts: JSON-able; numbers that are not finite are kept.
-            arrays: Lists of arrays by name, or what `put` called them.
+            arrays: Lists of arrays by name.
+            shared: Lists of arrays by name, as `put` called them.
 
         Raises:
             OSError: The folder cannot be written, or the disk is full; earlier states are as they were.
         """
         start = time.monotonic()
-        names = {name: group if isinstance(group, str) else self.put(group) for name, group in arrays.items()}
-        state = json.loads(_text({"version": VERSION, "facts": facts, "arrays": names}))
-        path = self.folder / f"state-{self._next_number():08d}.json"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        run.write_text(path, _text({"digest": _digest_of_text(_text(state)), "state": state}))
-        self._named[path] = set(names.values())
+        shared = dict(shared or {})
+        lengths = {name: len(group) for name, group in arrays.items()}
+        header = {"version": VERSION, "facts": facts, "lengths": lengths, "shared": shared}
+        text = json.dumps(header, default=_plain).encode()
+        members = {f"{name}.{place}": array for name, group in arrays.items() for place, array in enumerate(group)}
+        path = self.folder / f"state-{self._next_number():08d}.npz"
+        self._write(path, {HEADER: np.frombuffer(text, np.uint8), **members})
+        self._referred[path] = set(shared.values())
         self.peak_bytes = max(self.peak_bytes, run.folder_bytes(self.folder))
         self._remove_old()
         self.saves += 1
@@ -90,12 +94,11 @@ class Checkpoint:
         Raises:
             OSError: As for `save`.
         """
-        name = _digest(arrays)
-        if name not in self._whole:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with run.atomic_file(self.folder / f"{name}.npz") as file:
-                np.savez(file, *arrays)
-            self._whole.add(name)
+        start = time.monotonic()
+        self._put += 1
+        name = f"arrays-{self._next_number():08d}-{self._put}.npz"
+        self._write(self.folder / name, {str(place): array for place, array in enumerate(arrays)})
+        self.seconds += time.monotonic() - start
         return name
 
     def load(self) -> Saved | None:
@@ -107,55 +110,63 @@ class Checkpoint:
             InputError: Another version of tlkit wrote the states.
         """
         found: Saved | None = None
-        for path in sorted(self.folder.glob(PATTERN), reverse=True):
+        for path in sorted(self.folder.glob(STATES), reverse=True):
             try:
-                state = _read_state(path)
-                self._named = {path: set(state["arrays"].values()), **self._named}
-                if found is None:
-                    arrays = {name: self._read(digest) for name, digest in state["arrays"].items()}
-                    found = Saved(state["facts"], arrays, state["arrays"])
+                header, saved = self._read_state(path, arrays_too=found is None)
+                self._referred[path] = set(header["shared"].values())
+                found = found or saved
             except InputError:
                 raise
-            except (OSError, ValueError, KeyError, TypeError):
-                self._named.pop(path, None)
+            except Exception:  # The reader of zip files alone raises half a dozen types.
                 path.unlink(missing_ok=True)
                 self.notes.append(f"The saved state {path} was damaged: the one before it serves.")
         return found
 
     def remove(self) -> None:
         """Removes all states, and the folder where nothing else lies in it."""
-        for path in (*self.folder.glob(PATTERN), *self.folder.glob("*.npz"), *self.folder.glob(".*")):
-            path.unlink(missing_ok=True)
+        for pattern in (STATES, SHARED, ".*"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
     def _next_number(self) -> int:
-        return 1 + max((int(path.stem.removeprefix("state-")) for path in self._named), default=0)
+        return 1 + max((int(path.stem.removeprefix("state-")) for path in self.folder.glob(STATES)), default=0)
 
-    def _read(self, name: str) -> list[np.ndarray]:
-        try:
-            with open(self.folder / f"{name}.npz", "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = [file[f"arr_{index}"] for index in range(len(file.files))]
-        except Exception as error:  # The zip reader alone raises half a dozen types.
-            raise ValueError(str(error)) from error
-        if _digest(arrays) != name:
-            raise ValueError("digest")
-        self._whole.add(name)
-        return arrays
+    def _write(self, path: Path, members: Mapping[str, np.ndarray]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with run.atomic_file(path) as file:
+            np.savez(file, **members)  # type: ignore[arg-type]
+
+    def _read_state(self, path: Path, arrays_too: bool) -> tuple[dict[str, Any], Saved | None]:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            header = json.loads(file[HEADER].tobytes())
+            if header["version"] != VERSION:
+                raise InputError(
+                    f"Expected saved states of version {VERSION}. Received: version {header['version']} in {path}. Go "
+                    "on with the tlkit that wrote them, or train anew."
+                )
+            if not arrays_too:
+                return header, None
+            lengths = header["lengths"]
+            arrays = {name: [file[f"{name}.{place}"] for place in range(lengths[name])] for name in lengths}
+        return header, Saved(header["facts"], arrays | self._read_shared(header["shared"]))
+
+    def _read_shared(self, names: Mapping[str, str]) -> dict[str, list[np.ndarray]]:
+        read: dict[str, list[np.ndarray]] = {}
+        for name in set(names.values()):
+            with open(self.folder / name, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                read[name] = [file[str(place)] for place in range(len(file.files))]
+        return {group: read[name] for group, name in names.items()}
 
     def _remove_old(self) -> None:
-        for path in sorted(self._named)[:-KEPT]:
+        for path in sorted(self._referred)[:-KEPT]:
             path.unlink(missing_ok=True)
-            del self._named[path]
-        needed = set().union(*self._named.values())
-        for path in (*self.folder.glob("*.npz"), *self.folder.glob(".*")):  # With what killed writes have left.
-            if path.stem not in needed:
+            del self._referred[path]
+        needed = set().union(*self._referred.values())
+        for path in (*self.folder.glob(SHARED), *self.folder.glob(".*")):  # With what killed writes have left.
+            if path.name not in needed:
                 path.unlink(missing_ok=True)
-        self._whole &= needed
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, default=_plain)
 
 
 def _plain(value: Any) -> Any:
@@ -163,28 +174,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"Expected what JSON takes. Received: {type(value).__name__}.")
-
-
-def _digest(arrays: Arrays) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        digest.update(f"{array.dtype.str} {array.shape};".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
-    return digest.hexdigest()
-
-
-def _digest_of_text(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    state = found["state"]
-    if found["digest"] != _digest_of_text(_text(state)):
-        raise ValueError("digest")
-    if state["version"] != VERSION:
-        raise InputError(
-            f"Expected saved states of version {VERSION}. Received: version {state['version']} in {path}. Go on with "
-            "the tlkit that wrote them, or train anew."
-        )
-    return state

@@ -53,6 +53,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_death_in_every_part_of_the_work_changes_nothing(
     drive: Fixture, undisturbed: Fixture, require_same: Fixture
 ) -> None:

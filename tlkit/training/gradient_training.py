@@ -197,6 +197,7 @@ class _Training:
             )
         if self.job.recipe.record_gradients:
             known["flow"] = GradientFlow(*self.probe)
+        known["best"].best_weights = self.start
         if state is not None:
             known["best"].restore(state.facts["best"], state.best)
             for name in {"budget", "flow"} & known.keys() & state.facts.keys():

@@ -92,7 +92,7 @@ class KeepState(keras.callbacks.Callback):
         metrics = _values(self.model.metrics_variables) if step else []
         self.state = FitState(
             facts,
-            _values(self.model.weights),
+            self._weights(epoch, step),
             _values(_rest(self.model)),
             metrics,
             self.known["best"].best_weights,
@@ -101,6 +101,14 @@ class KeepState(keras.callbacks.Callback):
         )
         self.job.saves.save_fit(self.job, self.state)
         self._unsaved, self._saved_at = 0, time.monotonic()
+
+    def _weights(self, epoch: int, step: int) -> list[np.ndarray]:
+        """Returns the weights; where they are the best ones, the very list, which is then written once."""
+        best = self.known["best"]
+        is_best = not step and (best.best_epoch == epoch - 1 if epoch else best.best_epoch is None)
+        if is_best and self.job.recipe.ema is None:
+            return best.best_weights
+        return _values(self.model.weights)
 
 
 def last_good(state: FitState) -> FitState:

@@ -7,8 +7,9 @@ from pathlib import Path
 import keras
 
 BYTES = 4  # Of a float32.
-# Copies of each trained weight while it trains: itself, gradient, two moments, the best and the first weights.
-COPIES_OF_WEIGHTS = 6
+# Copies of each trained weight while it trains: itself, gradient, two moments; the first, the best, and the last good
+# weights with their moments.
+COPIES_OF_WEIGHTS = 9
 # Bytes a step takes an image over those of all layers' outputs, some of which are never kept: 0.42 was measured on
 # efficientnet_lite0 and 0.30 on resnet50 (96 px, Keras 3.15, TensorFlow 2.21, `benchmarks/memory.py`); twice as much
 # is reckoned with, for networks that are not measured.

@@ -134,19 +134,18 @@ class Saves:
             return
         self._model = self._checkpoint.put(job.model.get_weights())
         if self.resumed is None:
-            self._save(job, {}, {})
+            self._save(job, {}, {}, {})
 
     def save_fit(self, job: Job, state: FitState) -> None:
         """Saves how the gradient training of the phase stands."""
         if self._checkpoint is None:
             return
-        groups = {"weights": state.weights, "rest": state.rest, "metrics": state.metrics}
-        shared = {"best": state.best, "start": state.start}
+        shared = {"weights": state.weights, "best": state.best, "start": state.start}
         facts = {"fit": state.facts}
         if state.good is not None:
             facts["good"] = state.good.facts
             shared |= {f"good_{name}": getattr(state.good, name) for name in ("weights", "rest", "best")}
-        self._save(job, facts, {**groups, **self._names(shared)})
+        self._save(job, facts, {"rest": state.rest, "metrics": state.metrics}, self._names(shared))
 
     def told(self) -> dict[str, Any] | None:
         """Returns what saving has cost, JSON-able; None where nothing was saved."""
@@ -155,11 +154,11 @@ class Saves:
         saves, seconds = self._checkpoint.saves, round(self._checkpoint.seconds, 3)
         return {"states": saves, "seconds": seconds, "peak_bytes": self._checkpoint.peak_bytes}
 
-    def _save(self, job: Job, facts: dict[str, Any], groups: dict[str, Arrays | str]) -> None:
+    def _save(self, job: Job, facts: dict[str, Any], own: dict[str, Arrays], shared: dict[str, str]) -> None:
         assert self._checkpoint is not None
         now = time.monotonic()
         outcomes, arrays = _outcomes_to_facts(job.history.outcomes)
-        own = {
+        common = {
             "notes": self.notes,
             "seconds": self.seconds_before + now - self._began,
             "seconds_left": job.deadline - now,
@@ -168,15 +167,17 @@ class Saves:
             "extractions": job.history.extractions,
             "outcomes": outcomes,
         }
-        self._checkpoint.save(self._phase | own | facts, {**groups, "model": self._model, "outcomes": arrays})
+        shared = {**shared, "model": self._model}
+        self._checkpoint.save(self._phase | common | facts, {**own, "outcomes": arrays}, shared)
 
     def _names(self, shared: dict[str, Arrays]) -> dict[str, str]:
-        """Writes arrays that many states share; those that the last one had as well are not even hashed again."""
+        """Writes lists of arrays, each once: those that others here or the last state had as well are there."""
         assert self._checkpoint is not None
-        names = {}
+        known, names = self._known, {}
         for name, arrays in shared.items():
-            known = (digest for before, digest in self._known if before is arrays)
-            names[name] = next(known, None) or self._checkpoint.put(arrays)
+            found = next((file for before, file in known if before is arrays), None)
+            names[name] = found or self._checkpoint.put(arrays)
+            known = [*known, (arrays, names[name])]
         self._known = [(arrays, names[name]) for name, arrays in shared.items()]
         return names
 
