@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
-from recipes import read_images
 from scipy.special import log_softmax
 
+from recipes import read_images
 from tlkit.backend import start_keras
 
 SIZE, TEST, SEEDS = 96, 100, 5

@@ -66,7 +66,7 @@ LEVELS = (
         "serve",
         "report",
     },
-    {"search", "inspection", "evaluating", "evaluation_folder"},
+    {"inspection", "evaluating", "evaluation_folder"},
     {
         "workflow",
         "training_run",
@@ -81,6 +81,7 @@ LEVELS = (
         "recipes",
         "resuming",
     },
+    {"search"},
     {"command_line"},
     {"cli"},
 )
