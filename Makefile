@@ -6,8 +6,21 @@ RUNTIME := $(VENV)/.installed
 STAMP := $(VENV)/.installed-for-development
 ARGS ?=
 
+# Of the searches: make search DATA=./images BACKBONE=resnet50 SPACE=full TRIALS=50 BUDGET=2h
+DATA ?= builtin:digits
+BACKBONE ?= efficientnet_lite0
+SPACE ?= quick
+TRIALS ?= 30
+ALGORITHM ?= random
+OBJECTIVE ?= accuracy
+BUDGET ?= 1h
+N ?= 2
+SEARCH ?= runs/search
+SEARCHING = $(BIN)/tlkit search --data $(DATA) --backbone $(BACKBONE) --algorithm $(ALGORITHM) --objective $(OBJECTIVE) --output $(SEARCH)
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench recipes recipe clean-environment
+SEARCHES := search search-quick search-full search-resume search-workers search-report
+.PHONY: $(SEARCHES) help install demo test test-slow lint format bench recipes recipe clean-environment
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +62,24 @@ lint: $(STAMP)  ## Style, imports and types
 format: $(STAMP)  ## Put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+search: $(RUNTIME)  ## Search hyperparameters: DATA=./images BACKBONE=resnet50 SPACE=head TRIALS=30 BUDGET=1h SEARCH=runs/search
+	@$(SEARCHING) --space $(SPACE) --trials $(TRIALS) --time-budget $(BUDGET) $(ARGS)
+
+search-quick: $(RUNTIME)  ## Search how much of the network trains and how fast, in 20 trials or 30 minutes
+	@$(SEARCHING) --space quick --trials 20 --time-budget 30m $(ARGS)
+
+search-full: $(RUNTIME)  ## Search everything that fine-tuning has, in 100 trials or 12 hours
+	@$(SEARCHING) --space full --trials 100 --time-budget 12h $(ARGS)
+
+search-resume: $(RUNTIME)  ## Go on with the search in SEARCH=runs/search; ARGS='--trials 60' asks for more
+	@$(BIN)/tlkit search --resume --output $(SEARCH) $(ARGS)
+
+search-workers: $(RUNTIME)  ## Search with N=4 processes on this machine
+	@$(SEARCHING) --space $(SPACE) --trials $(TRIALS) --time-budget $(BUDGET) --workers $(N) $(ARGS)
+
+search-report: $(RUNTIME)  ## Make the page of the search in SEARCH=runs/search again
+	@$(BIN)/tlkit report $(SEARCH)
 
 bench: $(STAMP)  ## Print the measured figures of this machine: some hours, and 3 GB for the peers
 	$(BIN)/python benchmarks/first_light.py

@@ -67,7 +67,7 @@ LEVELS = (
         "serve",
         "report",
     },
-    {"search", "inspection", "evaluating", "evaluation_folder"},
+    {"inspection", "evaluating", "evaluation_folder"},
     {
         "workflow",
         "training_run",
@@ -82,6 +82,7 @@ LEVELS = (
         "recipes",
         "resuming",
     },
+    {"search"},
     {"command_line"},
     {"cli"},
 )

@@ -331,7 +331,7 @@ def test_an_interruption_leaves_a_run_to_go_on_with(
 
     output = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr("tlkit.training.head.fit_probe", interrupt)
+        patched.setattr("tlkit.training.head.fit_head", interrupt)
         assert main(["finetune", "--config", str(finished / run.CONFIG), "--output", str(output)]) == 130
     assert f"tlkit finetune --resume {output}" in told(capsys)
     assert json.loads((output / run.STATE).read_text()) == {"status": "interrupted", "version": 1}

@@ -12,7 +12,7 @@ from tlkit.errors import InputError
 from tlkit.version import __version__
 
 if TYPE_CHECKING:
-    from tlkit import augment, data, models
+    from tlkit import augment, data, models, search
     from tlkit.backbones.registry import Backbone, get_backbone, list_backbones, register_backbone
     from tlkit.classifier import build_classifier
     from tlkit.distribution import all_devices
@@ -70,11 +70,12 @@ __all__ = [
     "phases_for",
     "predict",
     "register_backbone",
+    "search",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("augment", "data", "models"):
+    if name in ("augment", "data", "models", "search"):
         return importlib.import_module(f"tlkit.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

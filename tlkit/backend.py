@@ -38,11 +38,14 @@ def _configured_backend() -> str:
         return "tensorflow"
 
 
-def start_keras() -> None:
+def start_keras(compute: bool = True) -> None:
     """Imports Keras and runs a first operation, keeping what the backend prints meanwhile out of sight.
 
     TensorFlow writes to standard error from C++ before any of its log levels take effect, and only once something is
     computed. What was written is shown after all where starting fails.
+
+    Args:
+        compute: Whether to run that operation, which takes hold of an accelerator.
 
     Raises:
         InputError: No backend is installed.
@@ -59,7 +62,8 @@ def start_keras() -> None:
                 f"Expected a backend of Keras: tensorflow, jax or torch. Received none that can be imported ({error}). "
                 "Install one: pip install tensorflow"
             ) from error
-        keras.ops.convert_to_numpy(keras.ops.zeros(1) + 1)
+        if compute:
+            keras.ops.convert_to_numpy(keras.ops.zeros(1) + 1)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # Its advice on retracing is for authors of loops.
 
 

@@ -11,6 +11,7 @@ import typer
 from tlkit import console
 from tlkit.backend import start_keras
 from tlkit.command_line.cache_verbs import cache_app
+from tlkit.command_line.search_verb import search
 from tlkit.command_line.training_verbs import add_training_verbs
 from tlkit.config import AugmentationConfig
 from tlkit.config_files import section_from
@@ -181,11 +182,11 @@ def preview(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
-    """Make the report of a run again, from its folder alone."""
-    from tlkit.report import write_report
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run or of a search.")]) -> None:
+    """Make the report of a run or a search again, from its folder alone."""
+    from tlkit.report import write_any_report
 
-    console.say(f"Report: {write_report(run)}")
+    console.say(f"Report: {write_any_report(run)}")
 
 
 @app.command()
@@ -222,6 +223,7 @@ def inspect(
 
 
 app.add_typer(cache_app, name="cache")
+app.command()(search)
 
 
 @app.command()

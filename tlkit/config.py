@@ -11,6 +11,7 @@ from tlkit.durations import parse_duration
 from tlkit.rules import Rule, option
 
 AUTO = "auto"  # Stands for "choose by measuring" wherever an option takes it.
+AUTO_SECONDS = 600.0  # Time budget of the command's strategy auto, which is to find out and not to exhaust.
 STRATEGIES = (AUTO, "frozen", "partial", "gradual", "full", "scratch")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "lion")
 PRECISIONS = ("float32", "bfloat16", "float16", AUTO)
@@ -23,6 +24,8 @@ ENGINES = ("auto", "keras", "openvino", "openvino-bfloat16")
 HEADS = ("logistic", "ridge")
 STORAGES = ("float32", "float16", "bfloat16")
 SWITCH = ("on", "off")
+ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
+OBJECTIVES = ("accuracy", "balanced_accuracy", "log_loss", "ece")
 MAX_PIXELS = 89_478_485  # Larger images are refused unread: Pillow's own line for decompression bombs, 256 MiB of RGB.
 DEFAULT_STORE_SCALE = 1.15
 
@@ -34,6 +37,9 @@ class DataConfig:
     data: str = option("", "Folder with one subfolder a class, or a built-in set such as builtin:digits.")
     validation: float = option(0.15, "Share of the images kept for choosing (validation).", above=0, below=1)
     test: float = option(0.15, "Share of the images kept for the final estimate (test).", minimum=0, below=1)
+    split_seed: int | None = option(
+        None, "Seed of the split alone [default: that of everything].", minimum=0, below=2**31
+    )
     geometry: str = option("crop", "How a picture becomes square: crop, pad or squash.", choices=GEOMETRIES)
     max_pixels: int = option(MAX_PIXELS, "Set aside images of more pixels than this (Pillow's limit).", minimum=1)
     store_scale: float = option(
@@ -63,6 +69,7 @@ class ModelConfig:
         "Pooling over the last feature map: avg, max or both [default: the network's own, or avg].",
         choices=POOLINGS,
     )
+    dropout: float = option(0.0, "Share of the pooled features dropped in gradient training.", minimum=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class TrainingConfig:
     train_from: str | None = option(
         None, "First stage that auto, partial and gradual train [default: the last resolution]."
     )
+    penalty: float | None = option(None, "L2 penalty of the convex head [default: chosen by measuring].", above=0)
     epochs: int | None = option(None, "Epochs at most of each phase [default: the strategy's own].", minimum=0)
     time_budget: str | None = option(
         None, "Time for training, such as 90s or 10m [default: 10m for auto, else none].", check=parse_duration
@@ -185,6 +193,25 @@ class Config:
 
 
 @dataclass(frozen=True)
+class SearchConfig:
+    """How hyperparameters are searched; what is held fixed meanwhile are the options of a run."""
+
+    space: str = option("quick", "head, quick, full, scratch, or a TOML file that narrows or widens one of them.")
+    algorithm: str = option("random", f"What proposes trials: {', '.join(ALGORITHMS)}.", choices=ALGORITHMS)
+    trials: int = option(30, "Trials at most, the default recipe among them.", minimum=1)
+    time_budget: str | None = option(None, "Time for all trials, such as 1h [default: none].", check=parse_duration)
+    objective: str = option(
+        "accuracy", f"What is made better on validation: {', '.join(OBJECTIVES)}.", choices=OBJECTIVES
+    )
+    max_epochs: int = option(27, "Epochs of the highest rung of hyperband.", minimum=3)
+    workers: int = option(1, "Processes on this machine that run trials.", minimum=1)
+    keep: int = option(3, "Trials whose models are kept, the best.", minimum=1)
+    repeats: int = option(2, "New seeds under which the winner and the default are run again.", minimum=0)
+    resume: bool = option(False, "Go on with the search in the output folder.")
+    output: str | None = option(None, "Folder of the search [default: runs/DATE-TIME-search-SPACE].")
+
+
+@dataclass(frozen=True)
 class Option:
     """One option as the command line and the TOML reader see it."""
 
@@ -202,14 +229,17 @@ class Option:
 
 def options() -> tuple[Option, ...]:
     """Returns every option of a run in the order in which they are told to people."""
-    found = []
     sections = typing.get_type_hints(Config)
-    for section in fields(Config):
-        hints = typing.get_type_hints(sections[section.name])
-        for item in fields(sections[section.name]):
-            kind = _plain_type(hints[item.name])
-            found.append(Option(section.name, item.name, kind, item.default, item.metadata["rule"]))
-    return tuple(found)
+    return tuple(found for section in fields(Config) for found in section_options(section.name, sections[section.name]))
+
+
+def section_options(name: str, section: type) -> tuple[Option, ...]:
+    """Returns the options of one section, such as `section_options("search", SearchConfig)`."""
+    hints = typing.get_type_hints(section)
+    return tuple(
+        Option(name, item.name, _plain_type(hints[item.name]), item.default, item.metadata["rule"])
+        for item in fields(section)
+    )
 
 
 def _plain_type(hint: Any) -> type:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tlkit.config import Config, Option, options
+from tlkit.config import Config, Option, options, section_options
 from tlkit.errors import InputError, unknown_name
 from tlkit.rules import told_by
 
@@ -47,7 +47,7 @@ def load_config(
     known = {option.name: option for option in options()}
     typed: dict[str, dict[str, Any]] = {option.section: {} for option in known.values()}
     for name, value in (values | given).items():
-        converted, problem = _convert(known[name], value)
+        converted, problem = convert(known[name], value)
         if problem:
             problems.append(problem)
         elif converted is not None:
@@ -81,11 +81,13 @@ Section = typing.TypeVar("Section")
 def section_from(section: type[Section], given: Mapping[str, Any]) -> Section:
     """Makes one section of values by option name, checked as those of a run are; None means not given.
 
+    The section may be one that is none of a run, such as `SearchConfig`.
+
     Raises:
         ConfigError: With every problem found.
     """
-    known = {option.name: option for option in options()}
-    found = {name: _convert(known[name], value) for name, value in given.items() if value is not None}
+    known = {option.name: option for option in section_options("", section)}
+    found = {name: convert(known[name], value) for name, value in given.items() if value is not None}
     problems = [problem for _, problem in found.values() if problem]
     if problems:
         raise ConfigError(problems)
@@ -138,8 +140,8 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "not UTF-8 text"
 
 
-def _convert(option: Option, value: Any) -> tuple[Any, str | None]:
-    """Returns the typed value, or what is wrong with it."""
+def convert(option: Option, value: Any) -> tuple[Any, str | None]:
+    """Returns the typed value of an option and None, or what is wrong with it in the second place."""
     if option.rule.words and value in option.rule.words:
         return value, None
     if isinstance(value, str) and option.type is bool:
@@ -174,4 +176,6 @@ def _joint_problems(config: Config) -> list[str]:
         problems.append(
             f"Expected validation + test to leave images for training. Received: {held_back:g} of them all."
         )
+    if config.training.head == "ridge" and config.training.balance:
+        problems.append("Expected --head logistic with --balance. Received: --head ridge, which weighs images alike.")
     return problems

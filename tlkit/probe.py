@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tlkit import ridge
 from tlkit.console import OnProgress
 from tlkit.errors import InputError
-from tlkit.logistic import CHUNK, GRADIENT_TOLERANCE, fit, log_loss_and_accuracy, rotate
+from tlkit.logistic import CHUNK, GRADIENT_TOLERANCE, Rotated, fit, log_loss_and_accuracy, rotate
 
 # Penalties per training image on standardised features, strong to weak, three a decade. Weaker ones than the last
 # interpolate the training set on every set measured; stronger ones than the first leave the prior.
@@ -56,6 +58,8 @@ def fit_probe(
     *,
     num_classes: int,
     balance: bool = False,
+    penalties: Sequence[float] = PENALTIES,
+    rotated: Rotated | None = None,
     on_progress: OnProgress | None = None,
 ) -> Probe:
     """Fits a multinomial logistic regression on a path of L2 penalties and keeps the best on validation.
@@ -71,6 +75,8 @@ def fit_probe(
         validation_labels: int of shape (validation images,).
         num_classes: Number of classes; those without a training image are given low probabilities.
         balance: Whether every class weighs the same, in the fit and in the validation loss.
+        penalties: The path, strong to weak.
+        rotated: `rotate(features)`, where it is at hand.
         on_progress: Called with (penalties tried, penalties at most).
 
     Returns:
@@ -80,7 +86,7 @@ def fit_probe(
         InputError: Fewer than two classes have training images, or features are not finite.
     """
     _check(features, labels)
-    rotated = rotate(features)
+    rotated = rotate(features) if rotated is None else rotated
     validation = rotated.transform(validation_features)
     importance = tuple(
         class_balance(part, num_classes)[part] if balance else None for part in (labels, validation_labels)
@@ -90,11 +96,11 @@ def fit_probe(
     weights = np.zeros((len(rotated.variances) + 1, num_classes))
     best = weights
     path: list[PathPoint] = []
-    for penalty in PENALTIES:
+    for penalty in penalties:
         weights = fit(rotated, labels, num_classes, penalty, weights, importance=importance[0], tolerance=tolerance)
         path.append(_point(penalty, weights, parts))
         if on_progress:
-            on_progress(len(path), len(PENALTIES))
+            on_progress(len(path), len(penalties))
         chosen = int(np.argmin([point.val_loss for point in path]))
         if chosen == len(path) - 1:
             best = weights
@@ -105,6 +111,65 @@ def fit_probe(
     path[chosen] = _point(penalty, best, parts)
     kernel, bias = rotated.to_features(best)
     return Probe(kernel.astype("float32"), bias.astype("float32"), penalty, tuple(path))
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How a convex head is fitted: `kind` is `"logistic"` or `"ridge"`; a `penalty` of None is chosen by measuring."""
+
+    kind: str = "logistic"
+    penalty: float | None = None
+    balance: bool = False
+
+
+def fit_head(
+    features: np.ndarray,
+    labels: np.ndarray,
+    validation_features: np.ndarray,
+    validation_labels: np.ndarray,
+    *,
+    num_classes: int,
+    wanted: HeadOptions,
+    rotated: Rotated | None = None,
+    on_progress: OnProgress | None = None,
+) -> Probe:
+    """Fits the convex head that is wanted; arguments as for `fit_probe`.
+
+    Raises:
+        InputError: As `fit_probe`, or ridge is to weigh classes.
+    """
+    data = (features, labels, validation_features, validation_labels)
+    if wanted.kind == "ridge":
+        if wanted.balance:
+            raise InputError("Expected head logistic with balance. Received: ridge, which weighs images alike.")
+        return _fit_ridge_head(*data, num_classes, wanted.penalty, rotated)
+    penalties = PENALTIES if wanted.penalty is None else (wanted.penalty,)
+    return fit_probe(
+        *data,
+        num_classes=num_classes,
+        balance=wanted.balance,
+        penalties=penalties,
+        rotated=rotated,
+        on_progress=on_progress,
+    )
+
+
+def _fit_ridge_head(
+    features: np.ndarray,
+    labels: np.ndarray,
+    validation_features: np.ndarray,
+    validation_labels: np.ndarray,
+    num_classes: int,
+    penalty: float | None,
+    rotated: Rotated | None,
+) -> Probe:
+    _check(features, labels)
+    penalties = ridge.PENALTIES if penalty is None else (penalty,)
+    found = ridge.fit_ridge(features, labels, num_classes=num_classes, penalties=penalties, rotated=rotated)
+    weights = np.concatenate([found.kernel, found.bias[None]])
+    scored = log_loss_and_accuracy(np.asarray(validation_features, np.float32), weights, validation_labels)
+    point = PathPoint(found.penalty, found.log_loss, found.accuracy, *scored)  # In training each image is left out.
+    return Probe(found.kernel, found.bias, found.penalty, (point,))
 
 
 Scored = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # Scores, labels, importance.

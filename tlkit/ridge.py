@@ -8,6 +8,7 @@ Sources: A. Hoerl, R. Kennard, Technometrics 12, 1970; leave-one-out by D. Allen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,14 @@ class Ridge:
     log_loss: float
 
 
-def fit_ridge(features: np.ndarray, labels: np.ndarray, *, num_classes: int) -> Ridge:
+def fit_ridge(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    penalties: Sequence[float] = PENALTIES,
+    rotated: Rotated | None = None,
+) -> Ridge:
     """Fits a ridge regression for each penalty of a path and keeps the one of the least leave-one-out squared error.
 
     Scores are then multiplied by the factor under which the softmax makes the left-out labels most likely.
@@ -49,20 +57,22 @@ def fit_ridge(features: np.ndarray, labels: np.ndarray, *, num_classes: int) -> 
         features: float (images, features).
         labels: int (images,), values 0 to num_classes - 1.
         num_classes: Number of classes.
+        penalties: The path.
+        rotated: `rotate(features)`, where it is at hand.
 
     Raises:
         InputError: Fewer than two classes have images.
     """
     if len(np.unique(labels)) < 2:
         raise InputError("Expected training images of at least two classes. Received: 1 class.")
-    rotated = rotate(features)
+    rotated = rotate(features) if rotated is None else rotated
     targets = np.eye(num_classes)[labels]
     mean = targets.mean(axis=0)
     products = rotated.scores.T.astype(np.float64) @ (targets - mean) / len(labels)
-    found = [_left_out(rotated, products, targets, mean, penalty) for penalty in PENALTIES]
+    found = [_left_out(rotated, products, targets, mean, penalty) for penalty in penalties]
     errors = [float(np.mean((targets - predicted) ** 2)) for predicted in found]
     chosen = int(np.argmin(errors))
-    penalty, predicted = PENALTIES[chosen], found[chosen]
+    penalty, predicted = penalties[chosen], found[chosen]
     factor = _best_factor(predicted, labels)
     weights = np.concatenate([products / (rotated.variances[:, None] + penalty), mean[None]]) * factor
     kernel, bias = rotated.to_features(weights)

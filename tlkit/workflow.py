@@ -82,21 +82,21 @@ def _finetune(config: Config, manifest: Manifest, folder: Path) -> None:
     # --- The network and its weights: had, or not, before time is spent on the images -------------------------------
     timer = Timer()
     console.heading("Backbone")
-    prepared = _prepare_backbone(config, timer)
+    prepared = prepare_backbone_of(config, timer)
     config = changed(config, "model", image_size=prepared.model.input_shape[1])
 
     # --- Images: decoded once, examined, split ----------------------------------------------------------------------
     console.heading("Data")
-    store, audit = _prepare_data(config, manifest, timer)
+    store, audit = prepare_data(config, manifest, timer)
     manifest = audit.manifest
     require_recorded(folder, manifest)
 
     # --- The classifier: backbone and a new head --------------------------------------------------------------------
-    model = _build_classifier(config, prepared, manifest, store)
+    model = classifier_of(config, prepared, manifest, store)
     _write_setting(folder, config, manifest, store, audit)
 
     # --- What the backbone sees, before any of it is trained on these labels ----------------------------------------
-    features = _pooled_features(config, model, manifest, store, timer)
+    features = pooled_features_of(config, model, manifest, store, timer)
 
     # --- Training, phase by phase -----------------------------------------------------------------------------------
     console.heading("Training")
@@ -139,7 +139,8 @@ def _tell_postponed() -> None:
     console.warn("  Asked to stop: this step is finished and the state saved first. Once more ends at once.")
 
 
-def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
+def prepare_backbone_of(config: Config, timer: Timer) -> PreparedBackbone:
+    """Starts Keras and builds the network a run starts from, with its weights."""
     with timer("Starting Keras, which takes a few seconds"):
         start_keras()
         import keras
@@ -159,7 +160,8 @@ def _prepare_backbone(config: Config, timer: Timer) -> PreparedBackbone:
     return prepared
 
 
-def _prepare_data(config: Config, manifest: Manifest, timer: Timer) -> tuple[Store, Audit]:
+def prepare_data(config: Config, manifest: Manifest, timer: Timer) -> tuple[Store, Audit]:
+    """Decodes, examines and divides the images of a run; `audit.manifest` holds the division."""
     from tlkit import data
 
     assert config.model.image_size is not None
@@ -176,12 +178,17 @@ def _prepare_data(config: Config, manifest: Manifest, timer: Timer) -> tuple[Sto
         store = data.open_store(manifest, transform, on_progress=on_progress)
     with timer("Checking the images", "images"):
         audit = data.audit(manifest, store.facts)
-    divided = audit.manifest.split(config.data.validation, config.data.test, seed=config.training.seed)
+    divided = audit.manifest.split(config.data.validation, config.data.test, seed=split_seed(config))
     audit = dataclasses.replace(audit, manifest=divided)  # With what splitting added to the findings.
     for note in store.notes:
         console.warn(f"  {note}")
     _tell_data(audit)
     return store, audit
+
+
+def split_seed(config: Config) -> int:
+    """Returns the seed of the split, which may stay while that of the training changes."""
+    return config.training.seed if config.data.split_seed is None else config.data.split_seed
 
 
 def _tell_data(audit: Audit) -> None:
@@ -194,14 +201,21 @@ def _tell_data(audit: Audit) -> None:
         tell(f"  {finding.message}")
 
 
-def _build_classifier(config: Config, prepared: PreparedBackbone, manifest: Manifest, store: Store) -> keras.Model:
+def classifier_of(config: Config, prepared: PreparedBackbone, manifest: Manifest, store: Store) -> keras.Model:
+    """Puts the head of a run on its backbone, and warns where features make no sense."""
     from tlkit.backbones.feature_check import check_features
     from tlkit.classifier import add_head
 
     sample = manifest.indices("train")[:CHECKED_IMAGES]
     for warning in check_features(prepared.model, store.transform.to_model(store.pixels(sample))):
         console.warn(f"  {warning}")
-    return add_head(prepared.model, manifest.num_classes, pooling=config.model.pooling, neck=prepared.neck)
+    return add_head(
+        prepared.model,
+        manifest.num_classes,
+        pooling=config.model.pooling,
+        dropout=config.model.dropout,
+        neck=prepared.neck,
+    )
 
 
 def _write_setting(folder: Path, config: Config, manifest: Manifest, store: Store, audit: Audit) -> None:
@@ -212,7 +226,7 @@ def _write_setting(folder: Path, config: Config, manifest: Manifest, store: Stor
     manifest.write_csv(folder / run.MANIFEST)
 
 
-def _pooled_features(
+def pooled_features_of(
     config: Config, model: keras.Model, manifest: Manifest, store: Store, timer: Timer
 ) -> PooledFeatures | None:
     """Features for judging labels; None where they would be those of random weights."""

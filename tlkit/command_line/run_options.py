@@ -28,17 +28,22 @@ def run_options(verb: Callable[..., None]) -> Callable[..., None]:
     def command(config: Path | None = None, **given: Any) -> None:
         verb(config, given, *(given.pop(name) for name in more))
 
-    file = Annotated[Path | None, typer.Option("--config", help="TOML file with these options.", metavar="FILE")]
     keyword = Parameter.KEYWORD_ONLY
-    parameters = [Parameter("config", keyword, default=None, annotation=file)]
+    parameters = [Parameter("config", keyword, default=None, annotation=config_parameter())]
     parameters += [Parameter(name, keyword, default=None, annotation=RESUME) for name in more]
-    parameters += [_parameter(option, keyword) for option in options()]
+    parameters += [option_parameter(option, keyword) for option in options()]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__name__, command.__doc__ = verb.__name__, verb.__doc__
     return command
 
 
-def _parameter(option: Option, kind: Any) -> Parameter:
+def config_parameter() -> Any:
+    """Returns the declaration of `--config`."""
+    return Annotated[Path | None, typer.Option("--config", help="TOML file with these options.", metavar="FILE")]
+
+
+def option_parameter(option: Option, kind: Any) -> Parameter:
+    """Returns the declaration of one option, its value as text."""
     if option.type is bool:
         switch = typer.Option(f"{option.flag}/--no-{option.flag[2:]}", help=option.rule.help, show_default=False)
         return Parameter(option.name, kind, default=None, annotation=Annotated[bool | None, switch])

@@ -10,6 +10,8 @@ from tlkit.report.markdown import render_markdown
 from tlkit.report.model_card import render_model_card
 from tlkit.report.page import render_page
 from tlkit.report.reading import read_run
+from tlkit.report.search_page import FACTS as SEARCH_FACTS
+from tlkit.report.search_page import write_search_page
 
 MARKDOWN = "report.md"
 FACTS = "report.json"
@@ -38,3 +40,8 @@ def write_report(run: str | Path) -> Path:
         run_folder.write_text(folder / MODEL_CARD, render_model_card(facts))
     run_folder.write_text(folder / run_folder.REPORT, page)
     return folder / run_folder.REPORT
+
+
+def write_any_report(folder: str | Path) -> Path:
+    """Makes the report of a run, or of a search, whichever the folder holds."""
+    return write_search_page(folder) if (Path(folder) / SEARCH_FACTS).exists() else write_report(folder)

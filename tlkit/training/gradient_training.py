@@ -26,6 +26,8 @@ from tlkit.training.position import ORDER_OF_THEIR_OWN, FromStep, begin_at, has_
 from tlkit.training.range_test import find_learning_rate
 from tlkit.training.saves import FitState
 
+GIVEN_UP = "Given up:"  # How the note begins of a training that diverged twice.
+
 
 @dataclass(frozen=True)
 class Fitting:
@@ -258,7 +260,7 @@ class _Training:
         best = state.facts["best"]["best_epoch"]
         kept = "the weights it began with" if best is None else f"the weights of its epoch {best + 1}"
         note = (
-            f"Given up: {error}, after the peak rate was halved. Phase {self.phase.name!r} ends with {kept}, the best "
+            f"{GIVEN_UP} {error}, after the peak rate was halved. Phase {self.phase.name!r} ends with {kept}, the best "
             "so far. A lower --learning-rate may help."
         )
         return Fitted(_rows(self.phase, state.facts["logs"], best), (*choices_of(state).notes, note))

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from scipy.special import log_softmax
 
 from tlkit.console import OnProgress
 from tlkit.errors import InputError
 from tlkit.graph import feature_layer, head_dense, layers_after
-from tlkit.probe import PathPoint, Probe, fit_probe
-from tlkit.ridge import fit_ridge
+from tlkit.probe import HeadOptions, Probe, fit_head
 from tlkit.training.recipe import Recipe
 
 SCORES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -28,7 +26,7 @@ def set_convex_head(
         model: The classifier.
         train: Features (images, ...) and labels int (images,).
         validation: The same for validation.
-        recipe: How it is fitted, and whether every class weighs the same.
+        recipe: Says how the head is fitted.
         on_progress: Called with (penalties tried, penalties at most).
 
     Raises:
@@ -42,23 +40,10 @@ def set_convex_head(
             f"Expected one Dense layer between the features and the output, for the convex head. Received: also "
             f"{', '.join(between)}. Use phases of your own instead: tlkit.Phase('head', epochs=20)."
         )
-    if recipe.head == "ridge":
-        probe = _ridge_probe(train, validation, head.units)
-    else:
-        probe = fit_probe(*train, *validation, num_classes=head.units, balance=recipe.balance, on_progress=on_progress)
+    wanted = HeadOptions(recipe.head, recipe.penalty, recipe.balance)
+    probe = fit_head(*train, *validation, num_classes=head.units, wanted=wanted, on_progress=on_progress)
     head.set_weights([probe.kernel, probe.bias] if head.use_bias else [probe.kernel])
     return probe
-
-
-def _ridge_probe(train: Features, validation: Features, num_classes: int) -> Probe:
-    """The ridge head, told as a path of the one penalty that leave-one-out chose."""
-    found = fit_ridge(*train, num_classes=num_classes)
-    scored = []
-    for rows, labels in (train, validation):
-        scores = rows @ found.kernel + found.bias
-        scored += [float(-log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean())]
-        scored += [float((scores.argmax(axis=1) == labels).mean())]
-    return Probe(found.kernel, found.bias, found.penalty, (PathPoint(found.penalty, *scored),))
 
 
 def set_head_on_views(
@@ -76,7 +61,7 @@ def set_head_on_views(
         train: As `set_convex_head` takes it, of plain pictures.
         views: Features of augmented views of the same pictures, each (images, ...).
         validation: As `set_convex_head` takes it.
-        recipe: How it is fitted, and whether every class weighs the same.
+        recipe: Says how the head is fitted.
         on_progress: Called with (penalties tried, penalties at most), twice.
 
     Returns:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from tlkit.config import AUTO, ExtractionConfig, TrainingConfig, options
+from tlkit.config import AUTO, AUTO_SECONDS, ExtractionConfig, TrainingConfig, options
 from tlkit.durations import parse_duration
 from tlkit.errors import InputError
-
-AUTO_SECONDS = 600.0  # Time budget of the command's strategy auto, which is to find out and not to exhaust.
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,7 @@ class Recipe:
         clip_norm: Largest norm of all gradients together.
         head: How the head is first fitted: `"logistic"`, by `tlkit.probe`, or `"ridge"`, by `tlkit.ridge`.
         label_smoothing: Share of the truth that is spread evenly over all classes.
+        penalty: L2 penalty of the convex head; None: chosen on validation, by leave-one-out for ridge.
         balance: Whether every class weighs the same, in the convex head, the loss and the choice of the best epoch.
         ema: Momentum of a moving average of the weights, which then is what is validated and kept; None for none.
         stochastic_depth: Share of the pictures for which the last residual branch is skipped, where everything trains;
@@ -44,6 +43,7 @@ class Recipe:
     clip_norm: float = 1.0
     head: str = "logistic"
     label_smoothing: float = 0.0
+    penalty: float | None = None
     balance: bool = False
     ema: float | None = None
     stochastic_depth: float = 0.0

@@ -1,0 +1,108 @@
+"""`TransferHyperModel` under KerasTuner's own tuners: real networks, real digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from tlkit.errors import InputError
+from tlkit.search import TransferHyperModel, read_space
+from tlkit.search.hyperparameters import declare, hyperparameters
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner", "ignore::UserWarning:keras_tuner")
+
+Arrays = tuple[np.ndarray, np.ndarray]
+HELD = {"epochs": 2, "strategy": "frozen"}
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Arrays, Arrays]:
+    """Zeros, ones and twos at 32 pixels: 90 for training, 45 for validation."""
+    x, y = load_digits(return_X_y=True)
+    rows = np.flatnonzero(y < 3)[:135]
+    images = np.repeat(np.repeat(x[rows].reshape(-1, 8, 8, 1) * 15.9, 4, axis=1), 4, axis=2).repeat(3, axis=3)
+    return (images[:90].astype("uint8"), y[rows[:90]]), (images[90:].astype("uint8"), y[rows[90:]])
+
+
+def test_every_hyperparameter_is_registered_with_its_conditions() -> None:
+    space = read_space("full")
+    hp = hyperparameters(space)
+    assert [one.name for one in hp.space] == [one.name for one in space.parameters]
+    assert hp.values["strategy"] == "frozen"
+    assert "learning_rate" not in hp.values
+    hp.values = {"strategy": "full", "augment": "none"}
+    hp.ensure_active_values()
+    active = declare(hp, space)
+    assert 3e-5 <= active["learning_rate"] <= 3e-3
+    assert "strength" not in active
+
+
+def test_build_gives_a_plain_compiled_model(digits: tuple[Arrays, Arrays], tmp_path: Path) -> None:
+    train, validation = digits
+    hypermodel = TransferHyperModel(3, "quick", image_size=32, held=HELD)
+    hp = keras_tuner.HyperParameters()
+    model = hypermodel.build(hp)
+    assert type(model).__name__ == "Functional"
+    assert set(model.evaluate(*validation, verbose=0, return_dict=True)) == {"loss", "accuracy"}
+    metrics = hypermodel.fit(hp, model, *train, validation_data=validation, verbose=0)
+    assert metrics["val_accuracy"] > 0.8
+    judged = model.evaluate(*validation, verbose=0, return_dict=True)
+    assert judged["accuracy"] == pytest.approx(metrics["val_accuracy"], abs=0.03)
+    assert judged["loss"] == pytest.approx(metrics["val_loss"], rel=0.02)
+    model.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").count_params() == model.count_params()
+
+
+def test_what_the_recipe_decides_is_not_taken_from_fit(digits: tuple[Arrays, Arrays]) -> None:
+    hypermodel = TransferHyperModel(3, "quick", image_size=32, held=HELD)
+    with pytest.raises(InputError, match="batch_size"):
+        hypermodel.fit(keras_tuner.HyperParameters(), None, *digits[0], validation_data=digits[1], batch_size=8)
+    with pytest.raises(InputError, match="validation_data"):
+        hypermodel.fit(keras_tuner.HyperParameters(), None, *digits[0])
+
+
+def test_a_tuner_searches_and_gives_back_its_best_model(digits: tuple[Arrays, Arrays], tmp_path: Path) -> None:
+    train, validation = digits
+    hypermodel = TransferHyperModel(3, "quick", image_size=32, held=HELD)
+    tuner = keras_tuner.RandomSearch(
+        hypermodel,
+        keras_tuner.Objective("val_log_loss", "min"),
+        max_trials=2,
+        seed=1,
+        directory=tmp_path,
+        project_name="search",
+    )
+    tuner.search(*train, validation_data=validation, verbose=0)
+    trials = tuner.oracle.get_best_trials(2)
+    assert {trial.status for trial in trials} == {"COMPLETED"}
+    assert {trial.hyperparameters.values["pooling"] for trial in trials} == {"avg", "both"}
+    best = tuner.get_best_models()[0]
+    labels = best.predict(validation[0], verbose=0).argmax(axis=1)
+    assert np.mean(labels == validation[1]) == pytest.approx(trials[0].metrics.get_best_value("val_accuracy"), abs=0.03)
+
+
+@pytest.mark.slow
+def test_hyperband_goes_on_from_the_lower_rung(digits: tuple[Arrays, Arrays], tmp_path: Path) -> None:
+    train, validation = digits
+    held = {"strategy": "partial", "augment": "none", "pooling": "avg"}
+    tuner = keras_tuner.Hyperband(
+        TransferHyperModel(3, "quick", image_size=32, held=held),
+        keras_tuner.Objective("val_log_loss", "min"),
+        max_epochs=3,
+        seed=1,
+        directory=tmp_path,
+        project_name="search",
+    )
+    tuner.search(*train, validation_data=validation, verbose=0)
+    trials = tuner.oracle.trials.values()
+    assert {trial.status for trial in trials} == {"COMPLETED"}
+    promoted = [trial for trial in trials if "tuner/trial_id" in trial.hyperparameters.values]
+    assert promoted
+    for trial in promoted:
+        below = tuner.oracle.trials[trial.hyperparameters.values["tuner/trial_id"]]
+        assert trial.score <= below.score * 1.001  # It began with those weights, and keeps its best epoch.

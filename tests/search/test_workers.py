@@ -1,0 +1,110 @@
+"""Chief and workers as real processes on loopback, one of them killed; and what is told where that is asked wrongly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tlkit.errors import InputError
+from tlkit.search import folder as search_folder
+from tlkit.search.chief import lead
+from tlkit.search.folder import read_records
+from tlkit.search.oracles import make_oracle
+from tlkit.search.plan import Plan
+from tlkit.search.roles import ORACLE_IP, ORACLE_PORT, TUNER_ID, role
+from tlkit.search.service import serving
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
+
+MakePlan = Callable[..., Plan]
+
+
+def oracle_of(plan: Plan) -> Any:
+    return make_oracle(plan.settings, plan.space, plan.objective, 0, plan.folder / search_folder.ORACLE)
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def worker_named(name: str) -> int | None:
+    """The process of a worker of this test, by its environment."""
+    for pid in children(os.getpid()):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if f"{TUNER_ID}={name}".encode() in file.read().split(b"\0"):
+                return pid
+    return None
+
+
+def test_a_port_that_is_taken_is_told(make_plan: MakePlan) -> None:
+    oracle = oracle_of(make_plan())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with (
+            pytest.raises(InputError, match="Expected a free port"),
+            serving(oracle, "127.0.0.1", taken.getsockname()[1]),
+        ):
+            pass
+    with (
+        serving(oracle, "127.0.0.1", 0) as (_, port),
+        pytest.raises(InputError, match=str(port)),
+        serving(oracle, "127.0.0.1", port),
+    ):
+        pass
+
+
+def test_the_role_is_that_of_kerastuners_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (TUNER_ID, ORACLE_IP, ORACLE_PORT):
+        monkeypatch.delenv(name, raising=False)
+    assert role() is None
+    monkeypatch.setenv(ORACLE_IP, "10.0.0.1")
+    with pytest.raises(InputError, match=ORACLE_PORT):
+        role()
+    monkeypatch.setenv(ORACLE_PORT, "8000")
+    with pytest.raises(InputError, match=TUNER_ID):
+        role()
+    monkeypatch.setenv(TUNER_ID, "chief")
+    assert role() == "chief"
+    monkeypatch.setenv(TUNER_ID, "worker7")
+    assert role() == "worker"
+    monkeypatch.setenv(ORACLE_PORT, "eighty")
+    with pytest.raises(InputError, match="'eighty'"):
+        role()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to find the worker that it kills")
+def test_all_trials_end_though_a_worker_is_killed(make_plan: MakePlan) -> None:
+    plan = make_plan(trials=60, workers=3)
+    oracle, seen = oracle_of(plan), []
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        while not killed:
+            pid = worker_named("worker-1")
+            if pid is not None and "worker-1" in oracle.ongoing_trials:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+            time.sleep(0.01)
+
+    threading.Thread(target=kill_one, daemon=True).start()
+    lead(plan, oracle, seen.append, served=False)
+    records = read_records(plan.folder)
+    assert killed
+    assert [one.number for one in records] == list(range(60))
+    assert {one.status for one in records} == {"completed"}
+    assert sorted(one.number for one in seen) == list(range(60))
+    assert not oracle.ongoing_trials
+    assert {trial.status for trial in oracle.trials.values()} == {"COMPLETED"}

@@ -1,0 +1,51 @@
+"""The verb `tlkit search`: options of a run that stay, and those of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Any
+
+from tlkit.command_line.run_options import config_parameter, option_parameter
+from tlkit.config import SearchConfig, options, section_options
+from tlkit.config_files import load_config, section_from
+
+SEARCH = section_options("search", SearchConfig)
+NAMES = {option.name for option in SEARCH}
+
+
+def search_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Gives a verb the options of a search, then those of a run that stay the same in every trial."""
+
+    def command(config: Path | None = None, **given: Any) -> None:
+        own = {name: given.pop(name) for name in NAMES if name in given}
+        verb(config, given, {name: value for name, value in own.items() if value is not None})
+
+    keyword = Parameter.KEYWORD_ONLY
+    of_run = [option for option in options() if option.section != "run" and option.name not in NAMES]
+    parameters = [Parameter("config", keyword, default=None, annotation=config_parameter())]
+    parameters += [option_parameter(option, keyword) for option in (*SEARCH, *of_run)]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    return command
+
+
+@search_options
+def search(config: Path | None, given: dict[str, Any], own: dict[str, Any]) -> None:
+    """Search hyperparameters: tlkit search --data ./images --space quick --trials 30 --time-budget 1h"""
+    from tlkit.preflight import CHECKS
+    from tlkit.search.plan import read_plan
+    from tlkit.search.roles import role
+    from tlkit.search.searching import join_search, search
+
+    settings = section_from(SearchConfig, own)
+    if role() == "worker":
+        return join_search(settings)
+    named = {name: value for name, value in given.items() if value is not None}
+    if settings.resume and settings.output and "data" not in named:
+        named["data"] = read_plan(Path(settings.output)).base.data.data
+    base = load_config(config, named, CHECKS)
+    given_now = {name: value for name, value in given.items() if value is not None}
+    search(base, settings, given_now, own)
+    return None

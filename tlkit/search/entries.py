@@ -1,0 +1,220 @@
+"""What a space file says, entry by entry: read, checked against the options of a run, turned into hyperparameters."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from tlkit.backbones.registry import get_backbone
+from tlkit.config import Config, Option, options
+from tlkit.config_files import convert
+from tlkit.errors import InputError, unknown_name
+from tlkit.search.parameters import SAMPLINGS, Parameter
+from tlkit.search.presets import PRESETS, SEARCHABLE, Entries, preset_entries
+
+RANGE_KEYS = {"low", "high", "sampling", "step"}
+UNSEARCHED = "default"  # Takes an option out of a space.
+
+
+def read_entries(spec: str, base: Config, problems: list[str]) -> tuple[str, Entries, set[str]]:
+    """Reads a preset, or a TOML file over one.
+
+    Args:
+        spec: Name of a preset, or path of a file.
+        base: Options of a run where the space says nothing.
+        problems: What is wrong is added here.
+
+    Returns:
+        The name; the entries, by option; and the options that a file names, which nothing may drop unsaid.
+    """
+    if not spec.lower().endswith(".toml"):
+        try:
+            return spec, preset_entries(spec, base), set()
+        except InputError as error:
+            problems.append(str(error))
+            return spec, {}, set()
+    tables = _read_toml(Path(spec), problems)
+    for name in tables:
+        if name not in ("preset", "space"):
+            problems.append(f"{spec}: {unknown_name('table', name, ('preset', 'space'))}")
+    own = tables.get("space", {})
+    preset = tables.get("preset", "quick")
+    entries: Entries = {}
+    if preset not in PRESETS:
+        problems.append(f"{spec}: {unknown_name('preset', str(preset), PRESETS)}")
+    else:
+        single = own["backbone"] if isinstance(own.get("backbone"), str) else None
+        entries = preset_entries(preset, _with_backbone(base, single))
+    if not isinstance(own, dict):
+        problems.append(f"{spec}: Expected [space] to be a table. Received: {own!r}.")
+        return spec, entries, set()
+    merged = {name: entry for name, entry in (entries | own).items() if entry != UNSEARCHED}
+    return spec, merged, {name for name, entry in own.items() if isinstance(entry, list | dict)}
+
+
+def _with_backbone(base: Config, backbone: str | None) -> Config:
+    """Returns the options with another backbone, where it is one: a preset chooses sizes around its own."""
+    from dataclasses import replace
+
+    try:
+        get_backbone(backbone or "")
+    except InputError:
+        return base
+    return replace(base, model=replace(base.model, backbone=backbone or base.model.backbone))
+
+
+def _read_toml(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"Expected a readable TOML file. Received: --space {path} ({_reason(error)}).")
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"Expected valid TOML in {path}: {error}.")
+    return {}
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "not UTF-8 text"
+
+
+def resolve_entries(entries: Entries, base: Config, problems: list[str]) -> tuple[list[Parameter], dict[str, Any]]:
+    """Turns entries into hyperparameters, without conditions yet, and options held fixed.
+
+    Args:
+        entries: By option.
+        base: Options of a run where the space says nothing.
+        problems: What is wrong is added here.
+    """
+    known = {option.name: option for option in options()}
+    parameters: list[Parameter] = []
+    fixed: dict[str, Any] = {}
+    for name, entry in entries.items():
+        if name not in SEARCHABLE and not (name == "weights" and not isinstance(entry, list | dict)):
+            problems.append(str(unknown_name("hyperparameter", name, (*SEARCHABLE, "weights"))))
+        elif name == "train_from" and isinstance(entry, dict):
+            continue  # Its stages depend on the backbones, which come first.
+        elif isinstance(entry, dict):
+            parameters += _range(known[name], entry, problems)
+        elif isinstance(entry, list):
+            values = _choices(known[name], entry, problems)
+            if len(values) == 1:
+                fixed[name] = values[0]
+            elif values:
+                parameters.append(Parameter(name, values))
+        else:
+            value, problem = convert(known[name], entry)
+            problems += [f"In the space: {problem}"] if problem else []
+            fixed[name] = value
+    backbones = _backbones(parameters, fixed, base, problems)
+    if isinstance(entries.get("train_from"), dict):
+        parameters += _stages(entries["train_from"], backbones, problems)
+    else:
+        searched = next((one.values for one in parameters if one.name == "train_from"), ())
+        _check_stages(searched or (fixed.get("train_from"),), backbones, problems)
+    _check_sizes(parameters, fixed, base, backbones, problems)
+    return sorted(parameters, key=lambda one: SEARCHABLE.index(one.option)), fixed
+
+
+def _range(option: Option, entry: dict[str, Any], problems: list[str]) -> list[Parameter]:
+    told = f"In the space: Expected {option.name} as a range with low < high"
+    if unknown := set(entry) - RANGE_KEYS:
+        problems.append(
+            f"In the space: {unknown_name(f'key of {option.name}', sorted(unknown)[0], sorted(RANGE_KEYS))}"
+        )
+        return []
+    if option.type not in (int, float):
+        problems.append(f"In the space: Expected {option.name} as a list of choices. Received: a range.")
+        return []
+    bounds = [convert(option, entry.get(key)) for key in ("low", "high")]
+    if wrong := [problem for _, problem in bounds if problem]:
+        problems.append(f"In the space: {wrong[0]}")
+        return []
+    (low, _), (high, _) = bounds
+    sampling, step = entry.get("sampling", "linear"), entry.get("step")
+    if isinstance(low, str) or isinstance(high, str) or not low < high:
+        problems.append(f"{told}. Received: {low} to {high}.")
+    elif sampling not in SAMPLINGS:
+        problems.append(f"In the space: {unknown_name(f'sampling of {option.name}', str(sampling), SAMPLINGS)}")
+    elif sampling == "log" and low <= 0:
+        problems.append(f"{told} above 0 for sampling log. Received: {low} to {high}.")
+    elif step is not None and (not isinstance(step, int | float) or step <= (1 if sampling == "log" else 0)):
+        problems.append(f"{told} and a step above {1 if sampling == 'log' else 0}. Received: step = {step!r}.")
+    else:
+        return [Parameter(option.name, (), low, high, sampling, step)]
+    return []
+
+
+def _choices(option: Option, entry: list[Any], problems: list[str]) -> tuple[Any, ...]:
+    converted = [convert(option, value) for value in entry]
+    wrong = [problem for _, problem in converted if problem]
+    problems += [f"In the space: {problem}" for problem in wrong]
+    if not entry:
+        problems.append(f"In the space: Expected at least one choice for {option.name}. Received: an empty list.")
+    kinds = {type(value) for value, _ in converted}
+    if not wrong and len(kinds) > 1:
+        problems.append(f"In the space: Expected choices of one kind for {option.name}. Received: {entry}.")
+    return tuple(dict.fromkeys(value for value, _ in converted)) if not wrong else ()
+
+
+def _backbones(
+    parameters: list[Parameter], fixed: dict[str, Any], base: Config, problems: list[str]
+) -> tuple[str, ...]:
+    """Returns the backbones there are, by their registered names; files keep theirs."""
+    found = next((one.values for one in parameters if one.name == "backbone"), None)
+    names = found or (fixed.get("backbone", base.model.backbone),)
+    known = []
+    for name in names:
+        try:
+            known.append(name if name.lower().endswith(".keras") else get_backbone(name).name)
+        except InputError as error:
+            problems.append(f"In the space: {error}")
+    return tuple(known)
+
+
+def _stage_names(backbone: str) -> list[str]:
+    return [] if backbone.lower().endswith(".keras") else [stage.name for stage in get_backbone(backbone).stages]
+
+
+def _stages(entry: dict[str, Any], backbones: tuple[str, ...], problems: list[str]) -> list[Parameter]:
+    """The last stages of each backbone: a parameter of its own for each, since names differ."""
+    count = entry.get("last")
+    if set(entry) != {"last"} or not isinstance(count, int) or count < 1:
+        problems.append(
+            f"In the space: Expected train_from as a list of stages, or as {{ last = 3 }}. Received: {entry}."
+        )
+        return []
+    stages = {name: tuple(_stage_names(name)[1:][-count:]) for name in backbones}
+    several = {name: values for name, values in stages.items() if len(values) > 1}
+    if len(backbones) == 1:
+        return [Parameter("train_from", values) for values in several.values()]
+    return [Parameter(f"train_from@{name}", values, when=(("backbone", (name,)),)) for name, values in several.items()]
+
+
+def _check_stages(stages: tuple[str | None, ...], backbones: tuple[str, ...], problems: list[str]) -> None:
+    for backbone in backbones:
+        known = _stage_names(backbone)
+        problems += [
+            f"In the space: {unknown_name(f'stage of {backbone}', stage, known)}"
+            for stage in stages
+            if stage is not None and known and stage not in known
+        ]
+
+
+def _check_sizes(
+    parameters: list[Parameter],
+    fixed: dict[str, Any],
+    base: Config,
+    backbones: tuple[str, ...],
+    problems: list[str],
+) -> None:
+    sizes = next((one.grid() for one in parameters if one.name == "image_size"), None)
+    sizes = sizes or ((fixed.get("image_size", base.model.image_size)),)
+    for backbone in backbones:
+        if backbone.lower().endswith(".keras"):
+            continue
+        smallest = get_backbone(backbone).min_image_size
+        if small := [size for size in sizes if size is not None and size < smallest]:
+            problems.append(
+                f"Expected image_size to be at least {smallest} for {backbone}. Received: {min(small)} beside it."
+            )

@@ -1,0 +1,173 @@
+"""KerasTuner's oracles, whose state survives a kill: one file, written whole, after every change."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+from keras_tuner import oracles
+from keras_tuner.engine.trial import Trial
+from threadpoolctl import threadpool_limits
+
+from tlkit import run
+from tlkit.config import SearchConfig
+from tlkit.search.hyperparameters import hyperparameters
+from tlkit.search.objectives import Objective
+from tlkit.search.space import Space
+
+NEVER = 10**9  # Failures in a row after which KerasTuner would end a search: a failed trial is a result here.
+MOST_RUNS = 2  # Of one trial whose worker dies: it may be the trial that kills it.
+RANDOM_SHARE = 3  # Of so many trials one is random, before the Bayesian search begins to learn.
+
+
+class Kept:
+    """What is added to an oracle: state in one file of ours, and giving up on a worker.
+
+    KerasTuner writes files in place, which a kill can leave half written, and keeps no order of a grid at all.
+    """
+
+    path: Path | None = None
+    closed = False  # Whether time is over: no further trial is given out.
+
+    def save(self: Any, fname: str | None = None) -> None:
+        """Writes everything to the file, whole or not at all."""
+        if self.path is not None:
+            trials = {name: trial.get_state() for name, trial in self.trials.items()}
+            run.write_json(self.path, {"oracle": self.get_state(), "trials": trials})
+
+    def _save_trial(self: Any, trial: Trial) -> None:
+        """Trials lie in the same file."""
+
+    def load(self: Any) -> None:
+        """Takes up what `save` wrote; trials that were at work are given out again first."""
+        found = json.loads(self.path.read_text(encoding="utf-8"))
+        self.trials = {name: Trial.from_state(state) for name, state in found["trials"].items()}
+        self.set_state(found["oracle"])
+        self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
+        self.ongoing_trials.clear()
+        self.tuner_ids.clear()
+
+    @keras_tuner.synchronized
+    def create_trial(self: Any, tuner_id: str) -> Trial:
+        """Proposes a trial, or tells that there is none any more."""
+        if self.closed:
+            self.tuner_ids.discard(tuner_id)
+            return Trial(self.hyperparameters.copy(), "none", "STOPPED")
+        return super().create_trial(tuner_id)  # type: ignore[misc]
+
+    @keras_tuner.synchronized
+    def end_trial(self: Any, trial: Trial) -> None:
+        """Ends a trial that is at work; others, of workers that were given up, have ended already."""
+        if trial.trial_id not in {one.trial_id for one in self.ongoing_trials.values()}:
+            return
+        trial.hyperparameters = self.trials[trial.trial_id].hyperparameters  # A journey over the wire loses order.
+        super().end_trial(trial)  # type: ignore[misc]
+        self.save()
+
+    @keras_tuner.synchronized
+    def give_up(self: Any, tuner_id: str) -> str | None:
+        """Forgets a worker that is gone; its trial is given to another, or fails where that happened before.
+
+        Returns:
+            The trial's number as KerasTuner writes it, or None where the worker had none.
+        """
+        self.tuner_ids.discard(tuner_id)
+        trial = self.ongoing_trials.pop(tuner_id, None)
+        if trial is None:
+            return None
+        self._run_times[trial.trial_id] += 1
+        if self._run_times[trial.trial_id] >= MOST_RUNS:
+            trial.status, trial.message = "FAILED", "its worker died"
+            self.end_order.append(trial.trial_id)
+        else:
+            self._retry_queue.append(trial.trial_id)
+        self.save()
+        return trial.trial_id
+
+
+class RandomOracle(Kept, oracles.RandomSearchOracle):
+    """Random search."""
+
+
+class BayesianOracle(Kept, oracles.BayesianOptimizationOracle):
+    """Bayesian optimisation on a Gaussian process."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Proposes values; that a length scale lies at its bound, as it does after few trials, is no news.
+
+        Its many small products take a multiple of the time on several threads where other processes are at work.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+
+        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().populate_space(trial_id)
+
+
+class HyperbandOracle(Kept, oracles.HyperbandOracle):
+    """Hyperband."""
+
+    def promotable(self) -> set[int]:
+        """Returns the numbers of trials whose checkpoints a higher rung may want, or is at work on."""
+        wanted = {trial.hyperparameters.values.get("tuner/trial_id") for trial in self.ongoing_trials.values()}
+        better_first = -1 if self.objective.direction == "max" else 1
+        for bracket in self._brackets:
+            for place, round_ in enumerate(bracket["rounds"][:-1]):
+                scored = [self.trials[one["id"]] for one in round_ if self.trials[one["id"]].score is not None]
+                scored.sort(key=lambda trial: better_first * trial.score)
+                wanted |= {trial.trial_id for trial in scored[: self._get_size(bracket["bracket_num"], place + 1)]}
+        return {int(name) + 1 for name in wanted if name is not None}
+
+
+class GridOracle(Kept, oracles.GridSearchOracle):
+    """Grid search, which KerasTuner cannot take up again: its place in the grid is kept here."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the state with the order of the grid."""
+        order = self._ordered_ids
+        links = [list(link) for link in order._next_index.items()]
+        kept = {"memory": order._memory, "next": links, "last": order._last_index}
+        return super().get_state() | {"ordered": kept, "populate_next": self._populate_next}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes up what `get_state` gave."""
+        super().set_state(state)
+        order = self._ordered_ids
+        order._memory, order._last_index = state["ordered"]["memory"], state["ordered"]["last"]
+        order._data_to_index = {name: index for index, name in enumerate(order._memory)}
+        order._next_index.update(dict(state["ordered"]["next"]))
+        self._populate_next = state["populate_next"]
+
+
+def make_oracle(settings: SearchConfig, space: Space, objective: Objective, seed: int, path: Path | None) -> Any:
+    """Makes the oracle of a search.
+
+    Args:
+        settings: Name the algorithm and the number of trials, of which one is the default recipe.
+        space: What is searched.
+        objective: What is made better.
+        seed: Of the proposals.
+        path: File of its state; None keeps none.
+    """
+    shared = {
+        "objective": keras_tuner.Objective(objective.name, objective.direction),
+        "hyperparameters": hyperparameters(space, grid=settings.algorithm == "grid"),
+        "seed": seed + 1,  # KerasTuner takes 0 for none.
+        "max_consecutive_failed_trials": NEVER,
+    }
+    proposed = max(settings.trials - 1, 1)
+    if settings.algorithm == "hyperband":
+        oracle: Any = HyperbandOracle(max_epochs=settings.max_epochs, factor=3, hyperband_iterations=NEVER, **shared)
+    elif settings.algorithm == "bayesian":
+        first = max(proposed // RANDOM_SHARE, 3)
+        oracle = BayesianOracle(max_trials=proposed, num_initial_points=first, **shared)
+    else:
+        kind = RandomOracle if settings.algorithm == "random" else GridOracle
+        oracle = kind(max_trials=proposed, **shared)
+    oracle.max_trials = proposed  # Hyperband takes none when it is made.
+    oracle.verbose = 0
+    oracle.path = path
+    return oracle

@@ -1,0 +1,209 @@
+"""A search, read from top to bottom: a plan, trials by one process or many, the winner, the page."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tlkit import console, run
+from tlkit.backend import start_keras
+from tlkit.config import Config, SearchConfig
+from tlkit.errors import InputError
+from tlkit.preflight import changed, preflight
+from tlkit.search import folder as search_folder
+from tlkit.search.folder import COMPLETED, FAILED, Record
+from tlkit.search.plan import FREE, Plan, read_plan, resumed, wait_for_plan
+from tlkit.search.ranking import best_record, kept_numbers
+from tlkit.search.space import describe_space, read_space
+from tlkit.workflow import split_seed
+
+PATIENCE_SECONDS = 300.0  # That a worker waits for its chief to begin.
+
+
+def search(
+    config: Config, settings: SearchConfig, given: Mapping[str, Any] | None = None, own: Mapping[str, Any] | None = None
+) -> Path:
+    """Searches hyperparameters and returns the folder of the search.
+
+    Args:
+        config: Options that no trial changes; those that the space varies are what the default recipe has.
+        settings: How to search.
+        given: Options of a run that the user gave by name: the space does not vary them.
+        own: Options of a search that the user gave by name, for comparing where a search is taken up again.
+
+    Raises:
+        InputError: Something cannot be used, or no trial succeeded.
+    """
+    # --- What is asked for, checked before anything slow starts ------------------------------------------------------
+    plan = make_plan(config, settings, given or {}, own or {})
+    with search_folder.owned(plan.folder):
+        plan.write()
+        tell_plan(plan)
+
+        # --- KerasTuner, in this process alone, which computes nothing with it ---------------------------------------
+        with console.step("Starting KerasTuner, which takes a few seconds"):
+            start_keras(compute=False)
+            from tlkit.search.oracles import make_oracle
+        path = plan.folder / search_folder.ORACLE
+        oracle = make_oracle(plan.settings, plan.space, plan.objective, plan.base.training.seed, path)
+        if path.exists():
+            oracle.load()
+
+        # --- Trials, until there are enough of them or time is over, and what came of them ----------------------------
+        try:
+            return _search(plan, oracle)
+        except KeyboardInterrupt:
+            console.say(f"  Go on with: tlkit search --resume --output {plan.folder}")
+            raise
+
+
+def _search(plan: Plan, oracle: Any) -> Path:
+    from tlkit.search.concluding import conclude
+
+    console.heading("Trials")
+    with _clock(plan):
+        _run_trials(plan, oracle)
+    records = search_folder.read_records(plan.folder)
+    require_success(plan.folder, records)
+    console.heading("Winner")
+    conclude(plan, records)
+    return plan.folder
+
+
+def make_plan(config: Config, settings: SearchConfig, given: Mapping[str, Any], own: Mapping[str, Any]) -> Plan:
+    """Returns what is to be done: a new search, or the rest of one that is taken up again."""
+    if settings.resume:
+        if settings.output is None:
+            raise InputError("Expected the folder of the search to go on with. Name it: --resume --output FOLDER")
+        old = read_plan(Path(settings.output))
+        if not given and own.keys() <= set(FREE):
+            return resumed(old, replace(old, settings=settings), own)
+        data = given.get("data") or old.base.data.data
+        wanted = _new_plan(changed(config, "data", data=data), settings, given, old.folder)
+        return resumed(old, replace(wanted, space=wanted.space if "space" in own else old.space), own)
+    folder = Path(settings.output) if settings.output else search_folder.default_folder(settings.space)
+    search_folder.require_free(folder)
+    return _new_plan(config, settings, given, folder)
+
+
+def _new_plan(config: Config, settings: SearchConfig, given: Mapping[str, Any], folder: Path) -> Plan:
+    space = read_space(settings.space, config, given=given, algorithm=settings.algorithm)
+    checked, _ = preflight(changed(config, "run", output=str(folder / "unused")))
+    if Path(checked.data.data).exists():
+        checked = changed(checked, "data", data=str(Path(checked.data.data).resolve()))
+    base = changed(checked, "data", split_seed=split_seed(checked))
+    base = changed(base, "model", image_size=config.model.image_size)  # Each backbone has a default of its own.
+    return Plan(folder, replace(base, run=type(base.run)()), space, settings)
+
+
+def tell_plan(plan: Plan) -> None:
+    """Prints what is searched."""
+    rows = describe_space(plan.space)
+    console.table(f"Space {plan.space.name}", ("Hyperparameter", "Values", "Where"), rows)
+    held = ", ".join(f"{name} {value}" for name, value in plan.space.fixed.items())
+    if held:
+        console.say(f"  Held fixed: {held}")
+    budget = f" or {plan.settings.time_budget}" if plan.settings.time_budget else ""
+    console.say(
+        f"  {plan.settings.trials} trials{budget}, {plan.settings.algorithm}, for validation "
+        f"{plan.settings.objective}, in {plan.folder}"
+    )
+
+
+@contextmanager
+def _clock(plan: Plan) -> Iterator[None]:
+    """Adds the time of the block to that of the search, also where it is interrupted."""
+    used, began = plan.seconds_used(), time.monotonic()
+    try:
+        yield
+    finally:
+        run.write_json(plan.folder / search_folder.CLOCK, {"seconds": round(used + time.monotonic() - began, 3)})
+
+
+def _run_trials(plan: Plan, oracle: Any) -> None:
+    from tlkit.search.roles import role
+
+    part = role()
+    if part is not None or plan.settings.workers > 1:
+        from tlkit.search.chief import lead
+
+        return lead(plan, oracle, Teller(plan, oracle), served=part == "chief")
+    from tlkit.search.working import work
+
+    executor = plan.executor()
+    try:
+        ended = work(oracle, executor, "worker-0", deadline=plan.deadline(), on_trial=Teller(plan, oracle))
+    finally:
+        executor.close()
+    if not ended:
+        console.say("  The time for trials is over.")
+    return None
+
+
+class Teller:
+    """Prints a line for each trial that ends, and removes what losers left on disk."""
+
+    def __init__(self, plan: Plan, oracle: Any) -> None:
+        self.plan, self.oracle = plan, oracle
+
+    def __call__(self, record: Record) -> None:
+        records = search_folder.read_records(self.plan.folder)
+        best = best_record(self.plan, records)
+        console.say(f"  {self._line(record, best)}")
+        promotable: set[int] = getattr(self.oracle, "promotable", set)()
+        search_folder.prune(self.plan.folder, kept_numbers(self.plan, records) | promotable)
+
+    def _line(self, record: Record, best: Record | None) -> str:
+        name = self.plan.settings.objective
+        values = ", ".join(f"{key} {_short(value)}" for key, value in record.values.items()) or "the default recipe"
+        if record.status == FAILED:
+            return f"{record.number:4d}  failed: {record.reason}. {record.message} ({values})"
+        told = f"as trial {record.copied_from}" if record.copied_from is not None else f"{record.total_seconds:.1f} s"
+        mark = "  best" if best is not None and best.number == record.number else ""
+        rung = f", {record.epochs} epochs" if record.epochs else ""
+        return f"{record.number:4d}  {name} {record.metrics[name]:.4f}  {told}{rung}  {values}{mark}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def require_success(folder: Path, records: list[Record]) -> None:
+    """Raises InputError, with the reasons, where no trial succeeded."""
+    if any(one.status == COMPLETED for one in records):
+        return
+    reasons: dict[str, list[Record]] = {}
+    for one in records:
+        if one.status == FAILED:
+            reasons.setdefault(one.reason, []).append(one)
+    if not reasons:
+        raise InputError(
+            f"Expected time for one trial at least. Received: none ended. Go on with more: tlkit search --resume "
+            f"--output {folder} --time-budget 1h"
+        )
+    told = "; ".join(f"{len(failed)} by {reason} ({failed[0].message})" for reason, failed in reasons.items())
+    raise InputError(
+        f"Expected one trial at least to succeed. Received: {told}. What each printed lies in "
+        f"{os.path.join(folder, search_folder.TRIALS)}."
+    )
+
+
+def join_search(settings: SearchConfig) -> None:
+    """Runs trials for the chief that KerasTuner's environment variables name, until it has no more.
+
+    Raises:
+        InputError: There is no folder that the chief shares with this machine.
+    """
+    if settings.output is None:
+        raise InputError("Expected the folder of the search, which chief and workers share. Name it: --output FOLDER")
+    wait_for_plan(Path(settings.output), PATIENCE_SECONDS)
+    start_keras(compute=False)
+    from tlkit.search.service import join
+
+    with console.step(f"Running trials of {settings.output}"):
+        join(Path(settings.output))

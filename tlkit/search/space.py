@@ -1,0 +1,127 @@
+"""A space of hyperparameters: options of a run, each with choices or a range, some only where others have a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tlkit.config import Config, options
+from tlkit.config_files import ConfigError
+from tlkit.search.conditions import apply_conditions
+from tlkit.search.entries import read_entries, resolve_entries
+from tlkit.search.parameters import Parameter
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched.
+
+    Attributes:
+        name: Of the preset or the file.
+        parameters: In the order in which they are decided.
+        fixed: Options that the space holds at a value.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    fixed: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields, JSON-able."""
+        return {"name": self.name, "fixed": self.fixed, "parameters": [asdict(one) for one in self.parameters]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Space:
+        """Makes a space of what `to_dict` gave, also after a journey through JSON."""
+        parameters = []
+        for one in values["parameters"]:
+            when = tuple((name, tuple(allowed)) for name, allowed in one["when"])
+            parameters.append(Parameter(**one | {"values": tuple(one["values"]), "when": when}))
+        return cls(values["name"], tuple(parameters), dict(values["fixed"]))
+
+    def differences(self, other: Space) -> list[str]:
+        """Returns in a line each what the other space has otherwise."""
+        mine, theirs = ({one.name: one for one in space.parameters} for space in (self, other))
+        lines = []
+        for name in sorted({*mine, *theirs}):
+            told = [side[name].describe() if name in side else "not searched" for side in (mine, theirs)]
+            if mine.get(name) != theirs.get(name):
+                lines.append(f"{name}: {told[0]}; now {told[1]}")
+        for name in sorted({*self.fixed, *other.fixed}):
+            if self.fixed.get(name) != other.fixed.get(name):
+                lines.append(f"{name}: {self.fixed.get(name, 'free')}; now {other.fixed.get(name, 'free')}")
+        return lines
+
+
+def read_space(
+    spec: str, base: Config | None = None, *, given: Mapping[str, Any] | None = None, algorithm: str = "random"
+) -> Space:
+    """Makes a space of a preset, or of a TOML file that narrows or widens one.
+
+    The file names a preset and, under `[space]`, what it has otherwise. A list gives choices, a table a range
+    (`low`, `high`, and where wanted `sampling = "log"` and `step`), a single value holds an option fixed, `"default"`
+    takes it out of the space, and `train_from = { last = 3 }` means the last three stages of each backbone:
+
+        preset = "quick"
+        [space]
+        backbone = ["efficientnet_lite0", "mobilenetv2"]
+        learning_rate = { low = 1e-5, high = 1e-3, sampling = "log" }
+        augment = "none"
+
+    Args:
+        spec: Name of a preset, or path of a file.
+        base: Options of a run where the space says nothing.
+        given: Options that the user gave beside the space: they are held fixed.
+        algorithm: What will go through the space; hyperband cannot go through every one.
+
+    Returns:
+        The space, every name and value of it checked.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    base = base or Config()
+    problems: list[str] = []
+    named, entries, own = read_entries(spec, base, problems)
+    held = {name: value for name, value in (given or {}).items() if value is not None}
+    entries = {name: entry for name, entry in entries.items() if name not in held}
+    parameters, fixed = resolve_entries(entries, base, problems)
+    values = {option.name: getattr(getattr(base, option.section), option.name) for option in options()}
+    parameters = apply_conditions(parameters, values | fixed | held, own, problems)
+    problems += _problems_with(algorithm, parameters, values | fixed | held)
+    if not problems and not parameters:
+        problems.append(
+            f"Expected a space in which something varies. Received: {spec}, of which every option is held fixed."
+        )
+    if problems:
+        raise ConfigError(problems)
+    return Space(named, tuple(parameters), fixed)
+
+
+def _problems_with(algorithm: str, parameters: list[Parameter], values: Mapping[str, Any]) -> list[str]:
+    if algorithm != "hyperband":
+        return []
+    strategies = next((one.values for one in parameters if one.name == "strategy"), (values["strategy"],))
+    problems = []
+    if several := [name for name in strategies if name in ("auto", "gradual")]:
+        problems.append(
+            "Expected strategies of one gradient phase (partial, full, scratch) for hyperband, which stops trials "
+            f"half-way. Received: {', '.join(several)}. Name others in the space, or use another --algorithm."
+        )
+    if set(strategies) == {"frozen"}:
+        problems.append(
+            "Expected a strategy with epochs for hyperband. Received: frozen alone. Use another --algorithm."
+        )
+    if any(one.option == "epochs" for one in parameters):
+        problems.append("Expected no epochs in the space of hyperband, which chooses them. Use --max-epochs.")
+    return problems
+
+
+def describe_space(space: Space) -> list[tuple[str, str, str]]:
+    """Returns a row for each hyperparameter: its name, its values, and where it matters."""
+    rows = []
+    for one in space.parameters:
+        where = " and ".join(f"{name} is {' or '.join(map(str, allowed))}" for name, allowed in one.when)
+        rows.append((one.name, one.describe(), where))
+    return rows
