@@ -4,9 +4,15 @@ Purpose:  show what features learnt on one set are worth on another, and that li
 Command:  python recipes/04_transfer.py
 Data:     builtin:mnist5k, idx:/usr/share/datasets/fashion-mnist and builtin:digits, 300 images a class to learn from,
           10 a class of the new set; --data tfds:cifar10,tfds:caltech101 for CIFAR-10 to Caltech-101, with a network
-Expected: not measured yet: its smoke run alone was made
-Machine:  none yet
-Time:     not measured
+Expected: mnist5k_scratch 80.49 ± 4.54, fashion_mnist_scratch 60.58 ± 4.17, digits_scratch 88.1 ± 5.45,
+          mnist5k_to_fashion_mnist_frozen 62.74 ± 2.46, mnist5k_to_fashion_mnist_full 63.02 ± 1.45,
+          mnist5k_to_digits_frozen 90.83 ± 2.4, mnist5k_to_digits_full 91.57 ± 3.79, fashion_mnist_to_mnist5k_frozen
+          70 ± 8.38, fashion_mnist_to_mnist5k_full 71.64 ± 8.42, fashion_mnist_to_digits_frozen 85.38 ± 3.42,
+          fashion_mnist_to_digits_full 86.99 ± 3.23, digits_to_mnist5k_frozen 74.04 ± 4.59, digits_to_mnist5k_full 76
+          ± 4.85, digits_to_fashion_mnist_frozen 62.5 ± 0.757, digits_to_fashion_mnist_full 62.6 ± 1.14 (3 seeds; 10
+          images a class of the new set)
+Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
+Time:     15 minutes, the two cores shared with much other work
 """
 
 import itertools
