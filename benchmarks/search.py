@@ -144,7 +144,7 @@ def run_plain(data: str, output: str, seed: int) -> None:
 
 def first_reaching(progress: Progress, score: float) -> float | None:
     """Returns the seconds after which a score was reached."""
-    return next((when for when, best in progress if best >= score), None)
+    return next((when for when, best in progress if best >= score - 1e-6), None)
 
 
 def compare(minutes: float, seeds: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tlkit import console, run
+from tlkit import console, interruption, run
 from tlkit.backend import start_keras
 from tlkit.config import Config, SearchConfig
 from tlkit.errors import InputError
@@ -56,10 +56,15 @@ def search(
 
         # --- Trials, until there are enough of them or time is over, and what came of them ----------------------------
         try:
-            return _search(plan, oracle)
+            with interruption.watched(_nothing):
+                return _search(plan, oracle)
         except KeyboardInterrupt:
             console.say(f"  Go on with: tlkit search --resume --output {plan.folder}")
             raise
+
+
+def _nothing() -> None:
+    """Is called where a signal waits for a good moment, which here is at once."""
 
 
 def _search(plan: Plan, oracle: Any) -> Path:

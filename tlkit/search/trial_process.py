@@ -82,7 +82,8 @@ def extract_features(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
 
     config, model, manifest, store, timer = _prepare(folder)
     features = pooled_features_of(config, model, manifest, store, timer)
-    assert features is not None, "The features of random weights are not worth a head."
+    if features is None:
+        raise InputError("Expected trained weights for a head on frozen features. Received: random ones.")
     for part in ("train", "validation"):
         rows = np.isin(features.rows, manifest.indices(part))
         np.save(folder / f"{part}.npy", features.values[rows], allow_pickle=False)
