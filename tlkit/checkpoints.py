@@ -1,7 +1,8 @@
 """Numbered states of a long computation on disk: each whole or not there, the previous one kept, older ones removed.
 
-A state is one `.npz` file of arrays and of facts as JSON. Arrays that stay the same for many states lie in files of
-their own, written once. Every part carries a checksum (CRC-32, as zip files have it): whatever a crash has spoilt is
+A state is one `.npz` file of two members, a header in JSON and the bytes of all arrays one after the other: hundreds
+of members would take longer to write than what is in them. Arrays that stay the same for many states lie in files of
+their own, written once. Both members carry a checksum (CRC-32, as zip files have it): whatever a crash has spoilt is
 found when it is read, and the state before it then serves.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from tlkit.errors import InputError
 VERSION = 1  # Of the files.
 KEPT = 2  # States: the newest, and the one before it in case that is damaged.
 STATES, SHARED = "state-*.npz", "arrays-*.npz"
-HEADER = "header"  # Name of the JSON text in a state's file.
+HEADER, BYTES = "header", "bytes"  # The members of a file.
 
 Arrays = Sequence[np.ndarray]
 
@@ -76,12 +78,8 @@ class Checkpoint:
         """
         start = time.monotonic()
         shared = dict(shared or {})
-        lengths = {name: len(group) for name, group in arrays.items()}
-        header = {"version": VERSION, "facts": facts, "lengths": lengths, "shared": shared}
-        text = json.dumps(header, default=_plain).encode()
-        members = {f"{name}.{place}": array for name, group in arrays.items() for place, array in enumerate(group)}
         path = self.folder / f"state-{self._next_number():08d}.npz"
-        self._write(path, {HEADER: np.frombuffer(text, np.uint8), **members})
+        self._write(path, {"facts": facts, "shared": shared}, arrays)
         self._referred[path] = set(shared.values())
         self.peak_bytes = max(self.peak_bytes, run.folder_bytes(self.folder))
         self._remove_old()
@@ -97,7 +95,7 @@ class Checkpoint:
         start = time.monotonic()
         self._put += 1
         name = f"arrays-{self._next_number():08d}-{self._put}.npz"
-        self._write(self.folder / name, {str(place): array for place, array in enumerate(arrays)})
+        self._write(self.folder / name, {}, {name: arrays})
         self.seconds += time.monotonic() - start
         return name
 
@@ -112,9 +110,12 @@ class Checkpoint:
         found: Saved | None = None
         for path in sorted(self.folder.glob(STATES), reverse=True):
             try:
-                header, saved = self._read_state(path, arrays_too=found is None)
+                header, arrays = _read(path, bytes_too=found is None)
+                if found is None:
+                    shared = {name: _read(self.folder / name)[1][name] for name in set(header["shared"].values())}
+                    arrays |= {group: shared[name] for group, name in header["shared"].items()}
+                    found = Saved(header["facts"], arrays)
                 self._referred[path] = set(header["shared"].values())
-                found = found or saved
             except InputError:
                 raise
             except Exception:  # The reader of zip files alone raises half a dozen types.
@@ -133,31 +134,14 @@ class Checkpoint:
     def _next_number(self) -> int:
         return 1 + max((int(path.stem.removeprefix("state-")) for path in self.folder.glob(STATES)), default=0)
 
-    def _write(self, path: Path, members: Mapping[str, np.ndarray]) -> None:
+    def _write(self, path: Path, header: Mapping[str, Any], arrays: Mapping[str, Arrays]) -> None:
+        described = {name: [(array.dtype.str, array.shape) for array in group] for name, group in arrays.items()}
+        text = json.dumps({"version": VERSION, "arrays": described, **header}, default=_plain).encode()
+        flat = [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for group in arrays.values() for array in group]
         self.folder.mkdir(parents=True, exist_ok=True)
         with run.atomic_file(path) as file:
-            np.savez(file, **members)  # type: ignore[arg-type]
-
-    def _read_state(self, path: Path, arrays_too: bool) -> tuple[dict[str, Any], Saved | None]:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            header = json.loads(file[HEADER].tobytes())
-            if header["version"] != VERSION:
-                raise InputError(
-                    f"Expected saved states of version {VERSION}. Received: version {header['version']} in {path}. Go "
-                    "on with the tlkit that wrote them, or train anew."
-                )
-            if not arrays_too:
-                return header, None
-            lengths = header["lengths"]
-            arrays = {name: [file[f"{name}.{place}"] for place in range(lengths[name])] for name in lengths}
-        return header, Saved(header["facts"], arrays | self._read_shared(header["shared"]))
-
-    def _read_shared(self, names: Mapping[str, str]) -> dict[str, list[np.ndarray]]:
-        read: dict[str, list[np.ndarray]] = {}
-        for name in set(names.values()):
-            with open(self.folder / name, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                read[name] = [file[str(place)] for place in range(len(file.files))]
-        return {group: read[name] for group, name in names.items()}
+            joined = np.concatenate(flat) if flat else np.zeros(0, np.uint8)
+            np.savez(file, **{HEADER: np.frombuffer(text, np.uint8), BYTES: joined})  # type: ignore[arg-type]
 
     def _remove_old(self) -> None:
         for path in sorted(self._referred)[:-KEPT]:
@@ -167,6 +151,28 @@ class Checkpoint:
         for path in (*self.folder.glob(SHARED), *self.folder.glob(".*")):  # With what killed writes have left.
             if path.name not in needed:
                 path.unlink(missing_ok=True)
+
+
+def _read(path: Path, bytes_too: bool = True) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
+    """Reads a file: its header and its lists of arrays; none of these without `bytes_too`."""
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        header = json.loads(file[HEADER].tobytes())
+        if header["version"] != VERSION:
+            raise InputError(
+                f"Expected saved states of version {VERSION}. Received: version {header['version']} in {path}. Go on "
+                "with the tlkit that wrote them, or train anew."
+            )
+        content = file[BYTES] if bytes_too else np.zeros(0, np.uint8)
+    arrays: dict[str, list[np.ndarray]] = {}
+    start = 0
+    for name, described in header["arrays"].items() if bytes_too else ():
+        arrays[name] = []
+        for dtype, shape in described:
+            size = math.prod(shape) * np.dtype(dtype).itemsize
+            # A copy: what lies at odd places is read slowly, or not at all.
+            arrays[name].append(np.frombuffer(content[start : start + size].tobytes(), dtype).reshape(shape).copy())
+            start += size
+    return header, arrays
 
 
 def _plain(value: Any) -> Any:
