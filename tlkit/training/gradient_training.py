@@ -205,7 +205,8 @@ class _Training:
             for name in {"budget", "flow"} & known.keys() & state.facts.keys():
                 known[name].restore(state.facts[name])
         within_epochs = has_position(self.fitting.train.data)
-        return KeepState(self.job, known, asdict(choices), self.start, within_epochs, state)
+        measured = isinstance(phase.learning_rate, str) or choices.jit is not None or bool(self.fitting.notes)
+        return KeepState(self.job, known, asdict(choices), self.start, within_epochs, measured, state)
 
     def fit(self, keeper: KeepState, state: FitState | None) -> None:
         """Trains to the end, from a state where there is one."""

@@ -26,6 +26,8 @@ class KeepState(keras.callbacks.Callback):
         choices: What was settled before the first step, JSON-able.
         start: The weights that the gradient training began with.
         within_epochs: Whether training could go on within an epoch.
+        measured: Whether a choice was made by measuring: then the state before the first step is saved too, for another
+            process might choose otherwise.
         state: To go on from; None at the beginning.
 
     Attributes:
@@ -40,11 +42,12 @@ class KeepState(keras.callbacks.Callback):
         choices: dict[str, Any],
         start: list[np.ndarray],
         within_epochs: bool,
+        measured: bool,
         state: FitState | None,
     ):
         super().__init__()
         self.job, self.known, self.choices, self.start = job, known, choices, start
-        self.within_epochs, self.state = within_epochs, state
+        self.within_epochs, self.measured, self.state = within_epochs, measured, state
         self.logs: list[dict[str, float]] = list(state.facts["logs"]) if state is not None else []
         self._metrics = state.metrics if state is not None else []
         self._epoch, self._unsaved, self._saved_at = 0, 0, time.monotonic()
@@ -52,7 +55,7 @@ class KeepState(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self.state is None:
             _build_optimizer(self.model)
-            self._keep(0, 0)
+            self._keep(0, 0, save=self.measured)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
@@ -84,7 +87,7 @@ class KeepState(keras.callbacks.Callback):
         minutes = (time.monotonic() - self._saved_at) / 60
         return due or (saving.every_minutes is not None and minutes >= saving.every_minutes)
 
-    def _keep(self, epoch: int, step: int) -> None:
+    def _keep(self, epoch: int, step: int, save: bool = True) -> None:
         synchronise(self.model)
         good = self.state if self.state is None or self.state.good is None else self.state.good
         facts = {"epoch": epoch, "step": step, "stopped": self.model.stop_training, "logs": list(self.logs)}
@@ -99,7 +102,8 @@ class KeepState(keras.callbacks.Callback):
             self.start,
             good if step else None,
         )
-        self.job.saves.save_fit(self.job, self.state)
+        if save:
+            self.job.saves.save_fit(self.job, self.state)
         self._unsaved, self._saved_at = 0, time.monotonic()
 
     def _weights(self, epoch: int, step: int) -> list[np.ndarray]:
