@@ -3,9 +3,13 @@
 Purpose:  show the gradient of every layer before training, and what each cure makes of it and of the training.
 Command:  python recipes/08_vanishing_gradients.py --plot recipes/figures/08_vanishing_gradients.svg
 Data:     builtin:digits: 1,257 digits train; `..._decades` is log10 of the first layer's gradient over the last's
-Expected: not measured yet: its smoke run alone was made
-Machine:  none yet
-Time:     not measured
+Expected: sigmoid_decades -11.29 ± 0.294, sigmoid_accuracy 10.04 ± 0.0746, relu_small_start_decades -9.36 ± 0.38,
+          relu_small_start_accuracy 10.04 ± 0.0746, relu_he_decades 0.193 ± 0.405, relu_he_accuracy 92.32 ± 5.56,
+          sigmoid_skips_decades -0.178 ± 0.0839, sigmoid_skips_accuracy 92.32 ± 5.08, sigmoid_auxiliary_decades -0.616
+          ± 0.263, sigmoid_auxiliary_accuracy 88.35 ± 0.863, exploding_decades 0.361 ± 0.0354, exploding_accuracy
+          10.04 ± 0.0746, exploding_clipped_decades 0.171 ± 0.237, exploding_clipped_accuracy 51.79 ± 4.63 (3 seeds)
+Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
+Time:     5 minutes, the two cores shared with other work
 """
 
 import sys
@@ -61,8 +65,7 @@ def measure(options, seed):
         heads = len(model.outputs)
         model.compile(optimizer, ["sparse_categorical_crossentropy"] * heads)
         model.fit(x, [y] * heads, epochs=1 if options.smoke else 30, batch_size=32, verbose=0)
-        answers = model.predict(x_test, verbose=0)
-        mean = sum(answers) if heads > 1 else answers
+        mean = sum(model.predict(x_test, verbose=0)) if heads > 1 else model.predict(x_test, verbose=0)
         figures[f"{name}_accuracy"] = 100 * np.mean(mean.argmax(axis=1) == y_test)
     return figures
 

@@ -39,7 +39,7 @@ def sequence(template, random):
 
 
 def sequences(count, random):
-    templates, labels = (TEMPLATES - TEMPLATES[:, :1]) / TEMPLATES.std(1, keepdims=True), np.arange(count) % 10
+    templates, labels = (TEMPLATES - TEMPLATES[:, :1]) / TEMPLATES.std(1, keepdims=True) / 6, np.arange(count) % 10
     return np.stack([sequence(templates[label], random) for label in labels])[..., None], labels
 
 
