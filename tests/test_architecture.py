@@ -70,6 +70,7 @@ LEVELS = (
     {"inspection", "evaluating", "evaluation_folder"},
     {
         "workflow",
+        "preparing",
         "training_run",
         "preflight",
         "timing",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -11,21 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit import console, interruption, run, run_state
-from tlkit.backend import start_keras
 from tlkit.config import Config
 from tlkit.errors import InputError
 from tlkit.preflight import changed, preflight
+from tlkit.preparing import classifier_of, pooled_features_of, prepare_backbone_of, prepare_data
 from tlkit.resuming import as_recorded, record_config, recorded_config, require_recorded
 from tlkit.timing import Timer
 from tlkit.training_run import dataset, finish, save_model, train
 
-PARTS = {"training": "train", "validation": "validation"}
-CHECKED_IMAGES = 32  # For a look at whether the backbone's features make sense.
-
 if TYPE_CHECKING:
     import keras
 
-    from tlkit.backbones.build import PreparedBackbone
     from tlkit.data.auditing import Audit
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
@@ -139,109 +134,12 @@ def _tell_postponed() -> None:
     console.warn("  Asked to stop: this step is finished and the state saved first. Once more ends at once.")
 
 
-def prepare_backbone_of(config: Config, timer: Timer) -> PreparedBackbone:
-    """Starts Keras and builds the network a run starts from, with its weights."""
-    with timer("Starting Keras, which takes a few seconds"):
-        start_keras()
-        import keras
-
-        from tlkit.backbones.build import prepare_backbone
-    keras.utils.set_random_seed(config.training.seed)  # Of weights that are random, and of dropout.
-    with timer(f"Building {config.model.backbone}", "bytes") as on_progress:
-        prepared = prepare_backbone(
-            config.model.backbone,
-            image_size=config.model.image_size,
-            weights=config.model.weights,
-            preprocessing=config.model.preprocessing,
-            on_progress=on_progress,
-        )
-    for note in prepared.notes:
-        console.say(f"  {note}")
-    return prepared
-
-
-def prepare_data(config: Config, manifest: Manifest, timer: Timer) -> tuple[Store, Audit]:
-    """Decodes, examines and divides the images of a run; `audit.manifest` holds the division."""
-    from tlkit import data
-
-    assert config.model.image_size is not None
-    transform = data.make_transform(
-        config.model.image_size,
-        geometry=config.data.geometry,
-        store_scale=config.data.store_scale,
-        max_pixels=config.data.max_pixels,
-    )
-    plan = data.plan_store(manifest, transform)
-    if not plan.cached:
-        console.say(f"  The decoded images will take {plan.bytes / 1e6:,.0f} MB in {plan.path.parent}")
-    with timer("Decoding the images", "images") as on_progress:
-        store = data.open_store(manifest, transform, on_progress=on_progress)
-    with timer("Checking the images", "images"):
-        audit = data.audit(manifest, store.facts)
-    divided = audit.manifest.split(config.data.validation, config.data.test, seed=split_seed(config))
-    audit = dataclasses.replace(audit, manifest=divided)  # With what splitting added to the findings.
-    for note in store.notes:
-        console.warn(f"  {note}")
-    _tell_data(audit)
-    return store, audit
-
-
-def split_seed(config: Config) -> int:
-    """Returns the seed of the split, which may stay while that of the training changes."""
-    return config.training.seed if config.data.split_seed is None else config.data.split_seed
-
-
-def _tell_data(audit: Audit) -> None:
-    manifest = audit.manifest
-    counts = {part: len(manifest.indices(part)) for part in ("train", "validation", "test")}
-    told = ", ".join(f"{count:,} {part}" for part, count in counts.items())
-    console.say(f"  {sum(counts.values()):,} images of {manifest.num_classes} classes: {told}")
-    for finding in audit.findings:
-        tell = console.say if finding.severity == "note" else console.warn
-        tell(f"  {finding.message}")
-
-
-def classifier_of(config: Config, prepared: PreparedBackbone, manifest: Manifest, store: Store) -> keras.Model:
-    """Puts the head of a run on its backbone, and warns where features make no sense."""
-    from tlkit.backbones.feature_check import check_features
-    from tlkit.classifier import add_head
-
-    sample = manifest.indices("train")[:CHECKED_IMAGES]
-    for warning in check_features(prepared.model, store.transform.to_model(store.pixels(sample))):
-        console.warn(f"  {warning}")
-    return add_head(
-        prepared.model,
-        manifest.num_classes,
-        pooling=config.model.pooling,
-        dropout=config.model.dropout,
-        neck=prepared.neck,
-    )
-
-
 def _write_setting(folder: Path, config: Config, manifest: Manifest, store: Store, audit: Audit) -> None:
     record_config(folder, config)
     run.write_labels(folder, manifest.class_names)
     run.write_json(folder / run.TRANSFORM, store.transform.to_dict())
     run.write_json(folder / run.AUDIT, audit.to_dict())
     manifest.write_csv(folder / run.MANIFEST)
-
-
-def pooled_features_of(
-    config: Config, model: keras.Model, manifest: Manifest, store: Store, timer: Timer
-) -> PooledFeatures | None:
-    """Features for judging labels; None where they would be those of random weights."""
-    if config.training.strategy == "scratch" or config.model.weights == "none":
-        return None
-    from tlkit.activations import compute_ahead
-    from tlkit.explaining import pooled_features
-    from tlkit.strategies import cuts_of
-    from tlkit.training_run import dataset, wanted_phases
-
-    # Where later phases cut lower, that comes first: the features that the head sees are computed from there.
-    parts = {part: dataset(config, manifest, store, split) for part, split in PARTS.items()}
-    compute_ahead(model, cuts_of(model, wanted_phases(config.training, model)), parts, timer, config.extraction)
-    with timer("Computing what the backbone sees", "images") as on_progress:
-        return pooled_features(model, manifest, store, on_progress, config.extraction)
 
 
 def _evaluate(

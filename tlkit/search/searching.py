@@ -15,12 +15,12 @@ from tlkit.backend import start_keras
 from tlkit.config import Config, SearchConfig
 from tlkit.errors import InputError
 from tlkit.preflight import changed, preflight
+from tlkit.preparing import split_seed
 from tlkit.search import folder as search_folder
 from tlkit.search.folder import COMPLETED, FAILED, Record
 from tlkit.search.plan import FREE, Plan, read_plan, resumed, wait_for_plan
 from tlkit.search.ranking import best_record, kept_numbers
 from tlkit.search.space import describe_space, read_space
-from tlkit.workflow import split_seed
 
 PATIENCE_SECONDS = 300.0  # That a worker waits for its chief to begin.
 

@@ -65,7 +65,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def _prepare(folder: Path) -> tuple[Config, keras.Model, Manifest, Store, Timer]:
-    from tlkit.workflow import classifier_of, prepare_backbone_of, prepare_data
+    from tlkit.preparing import classifier_of, prepare_backbone_of, prepare_data
 
     timer = Timer()
     config = load_config(folder / run.CONFIG, {"output": str(folder / "run")})
@@ -78,7 +78,7 @@ def _prepare(folder: Path) -> tuple[Config, keras.Model, Manifest, Store, Timer]
 
 def extract_features(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Writes the features and labels of training and validation images, and what else head trials need to know."""
-    from tlkit.workflow import pooled_features_of
+    from tlkit.preparing import pooled_features_of
 
     config, model, manifest, store, timer = _prepare(folder)
     features = pooled_features_of(config, model, manifest, store, timer)
@@ -93,12 +93,12 @@ def extract_features(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 def train_trial(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Trains one recipe and measures it on the validation images; the test images are not looked at."""
+    from tlkit.preparing import pooled_features_of
     from tlkit.training import fine_tune
     from tlkit.training.gradient_training import GIVEN_UP
     from tlkit.training.recipe import recipe_of
     from tlkit.training_run import dataset, tell_phase, wanted_phases
     from tlkit.varying import vary
-    from tlkit.workflow import pooled_features_of
 
     config, model, manifest, store, timer = _prepare(folder)
     phases = wanted_phases(config.training, model)
