@@ -3,10 +3,10 @@
 Purpose:  show that convolution is not about pictures: along time alone, and along time, height and width.
 Command:  python recipes/10_sequences_and_video.py
 Data:     MNIST-1D made by its published procedure (S. Greydanus, D. Kobak, 2020, arXiv 2011.14439); digits of
-          builtin:mnist5k that move in one of four directions over 6 frames, of which one alone tells nothing
-Expected: not measured yet: its smoke run alone was made
-Machine:  none yet
-Time:     not measured
+          builtin:mnist5k that move in one of four directions over 6 frames, of which one alone tells little
+Expected: mnist1d_dense 62.0 ± 4.7, mnist1d_convolution 79.8 ± 2.7, one_frame 34.5 ± 3.3, six_frames 99.7 ± 0.5
+Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
+Time:     3 minutes, the two cores shared with other work
 """
 
 import sys
@@ -77,4 +77,4 @@ def measure(options, seed):
     }
 
 
-sys.exit(recipes.main(measure, __doc__))
+sys.exit(recipes.main(measure, __doc__, seeds=2))
