@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlkit.search.hypermodel import TransferHyperModel
     from tlkit.search.searching import search
-    from tlkit.search.space import Parameter, Space, read_space
+    from tlkit.search.space import Parameter, Space, describe_space, read_space
 
 _HOMES = {
     "Parameter": "tlkit.search.space",
     "Space": "tlkit.search.space",
     "TransferHyperModel": "tlkit.search.hypermodel",
+    "describe_space": "tlkit.search.space",
     "read_space": "tlkit.search.space",
     "search": "tlkit.search.searching",
 }
 
-__all__ = ["Parameter", "Space", "TransferHyperModel", "read_space", "search"]
+__all__ = ["Parameter", "Space", "TransferHyperModel", "describe_space", "read_space", "search"]
 
 
 def __getattr__(name: str) -> Any:
