@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,16 @@ def test_a_folder_with_a_run_is_not_a_new_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a run already"), run_state.new_run(tmp_path):
         pytest.fail("it cannot be held")
     assert run.read_status(tmp_path) == "complete"
+
+
+def test_what_a_killed_process_was_writing_is_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "kept.json").write_text("{}")
+    left = [Path(tempfile.mkstemp(".writing", ".metrics.json.", folder)[1]) for folder in (tmp_path, tmp_path / "sub")]
+    script = "import os, sys; from tlkit import run; file = run.atomic_file(sys.argv[1]); file.__enter__(); os._exit(9)"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.bin")], check=False)
+    assert len(list(tmp_path.glob(".a.bin.*"))) == 1
+    with run_state.resumed_run(tmp_path):
+        assert not any(path.exists() for path in left)
+        assert not list(tmp_path.glob(".a.bin.*"))
+    assert (tmp_path / "kept.json").exists()

@@ -77,25 +77,25 @@ def predict(
     file = open_prediction_file(telling.output, rows) if telling.output and rows else None
     remaining = file.remaining(pictures) if file else pictures
     _check_embedding(telling, file)
-    if not remaining:
-        console.console_for_errors().print(f"All {len(pictures):,} pictures are in {telling.output} already.")
-        return
     classifier = _load(run, imagenet, weights)
     wanted.check(classifier)
     if file:
         file.require_same(lambda name: _predict_one(classifier, pictures, name, wanted))
+    if not remaining:
+        console.console_for_errors().print(f"All {len(pictures):,} pictures are in {telling.output} already.")
+        return
     with _progress(len(remaining), quiet=rows is not None and file is None and sys.stdout.isatty()) as on_progress:
         from tlkit.prediction import predict_pictures
 
         predictions = predict_pictures(classifier, remaining, wanted, on_progress)
-        with _embedded(telling.embed, predictions, len(remaining)) as kept:
+        with _embedded(telling.embed, predictions, len(remaining)) as kept, _interruptible(telling):
             readable = _tell_rows(kept, rows, file) if rows else _tell_table(kept, wanted.top)
     if 0 < readable < len(remaining):
         console.console_for_errors().print(
             f"{len(remaining) - readable:,} of {len(remaining):,} pictures could not be read; their rows tell why.",
             highlight=False,
         )
-    if not readable:
+    if not readable and not (file and file.first):
         raise InputError("Expected at least one picture that can be read. Received none; see the problems above.")
 
 
@@ -115,8 +115,36 @@ def _load(run: str | None, imagenet: str | None, weights: str) -> Classifier:
 def _predict_one(classifier: Classifier, pictures: Sequence[Picture], name: str, wanted: Wanted) -> Prediction | None:
     from tlkit.prediction import predict_pictures
 
-    picture = next((picture for picture in pictures if picture.name == name), None)
+    picture = next((picture for picture in pictures if picture.name == name), None) or _picture_of_before(name)
+    if picture is None:
+        console.console_for_errors().print(
+            f"{name}, the first picture in the file, is not here: whether its rows are of this model was not checked.",
+            markup=False,
+            soft_wrap=True,
+        )
     return None if picture is None else next(predict_pictures(classifier, [picture], wanted))
+
+
+def _picture_of_before(name: str) -> Picture | None:
+    """Returns a picture by the name that a row has, where it is still there."""
+    from tlkit.prediction.pictures import find_pictures
+
+    try:
+        return next((picture for picture in find_pictures([name]) if picture.name == name), None)
+    except InputError:
+        return None
+
+
+@contextmanager
+def _interruptible(telling: Telling) -> Iterator[None]:
+    """Says where the rows are that an interruption leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if telling.output and not telling.embed:
+            note = f"The rows so far are in {telling.output}: the same command goes on."
+            console.console_for_errors().print(note, markup=False, soft_wrap=True)
+        raise
 
 
 def _tell_rows(predictions: Iterable[Prediction], rows: RowFormat, file: PredictionFile | None) -> int:

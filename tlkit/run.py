@@ -44,6 +44,7 @@ CHECKPOINT = "checkpoint"
 LOCK = ".lock"
 
 UNFINISHED = ("running", "interrupted", "failed")  # "running" is also what a killed process leaves.
+WRITING = ".writing"  # Ending of files that are being written.
 VERSION = 1  # Of the folder's layout; a reader that meets a higher one says so.
 
 
@@ -170,11 +171,17 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         file.write(data)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Removes what killed processes were writing into a folder that no process works on now."""
+    for file in path.rglob(f".*{WRITING}"):
+        file.unlink(missing_ok=True)
+
+
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """Opens a file that gets its name, and is on disk, when the block ends; where it fails, nothing has changed."""
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=WRITING, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def resumed_run(path: Path) -> Iterator[None]:
         InputError: Another process works on it, or it cannot be written.
     """
     with _held(path):
+        run.remove_unfinished(path)
         run.write_state(path, "running")
         with _recorded(path):
             yield
@@ -103,7 +105,7 @@ def _lock(path: Path) -> FileLock | None:
     if lock is None:
         raise InputError(
             f"Expected a run folder that no process works on. Received: {path}, which "
-            f"{_owner(path / run.LOCK) or 'another process'} is working on. Wait for its end, or stop it."
+            f"{_owner_soon(path / run.LOCK) or 'another process'} is working on. Wait for its end, or stop it."
         )
     return lock
 
@@ -115,6 +117,15 @@ def _owner(lock: Path) -> str:
         return f"process {found['process']} on {found['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def _owner_soon(lock: Path) -> str:
+    """Returns who holds a lock, and waits a moment for a process that has just got it to write its name."""
+    for _ in range(20):
+        if owner := _owner(lock):
+            return owner
+        time.sleep(0.05)
+    return ""
 
 
 def is_of_the_disk(error: OSError) -> bool:

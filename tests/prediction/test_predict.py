@@ -278,11 +278,28 @@ def test_rows_of_another_model_are_not_mixed_in(folder: Path, pictures: Path, tm
     for wanted, part in ((Wanted(3, calibrated=True), "another prediction"), (Wanted(2), "another header")):
         with pytest.raises(InputError, match=part):
             tell(folder, [*paths, pictures / "b"], wanted, output=output)
+        with pytest.raises(InputError, match=part):
+            tell(folder, paths, wanted, output=output)  # Though all of it is there.
+        with pytest.raises(InputError, match=part):
+            tell(folder, [pictures / "b"], wanted, output=output)  # Though none of it is asked for.
     assert output.read_bytes() == before
     (tmp_path / "notes.csv").write_text("my own notes\n")
     with pytest.raises(InputError, match=r"notes\.csv"):
         tell(folder, paths, output=tmp_path / "notes.csv")
     assert (tmp_path / "notes.csv").read_text() == "my own notes\n"
+
+
+def test_what_is_left_may_be_unreadable(folder: Path, pictures: Path, tmp_path: Path, capsys: Captured) -> None:
+    output, broken = tmp_path / "rows.csv", tmp_path / "broken.jpg"
+    broken.write_bytes(b"")
+    good = tmp_path / "good.png"
+    good.write_bytes((pictures / "a" / "001.png").read_bytes())
+    tell(folder, [good], output=output)
+    tell(folder, [good, broken], output=output)
+    assert len(output.read_text().splitlines()) == 3
+    good.unlink()
+    tell(folder, [pictures / "a" / "001.png"], output=output)
+    assert "was not checked" in capsys.readouterr().err
 
 
 def test_embeddings_have_the_rows_of_the_output(folder: Path, pictures: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_hundred_random_deaths_change_nothing(
 PLACES = [
     ("tlkit.data.packing:_pack_row", 50),  # Decoding.
     ("tlkit.activations.blocks:BlockFile.append", 2),
-    ("tlkit.training.head:fit_probe", 1),
+    ("tlkit.training.head:fit_head", 1),
     ("tlkit.training.saves:Saves.begin_phase", 2),  # Between phases.
     ("numpy:savez", 3),  # Within a save,
     ("os:replace", 12),  # and just before one gets its name.
