@@ -57,6 +57,11 @@ def test_certain_predictions_stay_finite() -> None:
     assert measure_calibration(np.array([0, 1, 1, 0]), certain)["log_loss"] == pytest.approx(15.9424 / 4, abs=1e-3)
 
 
+def test_few_images_that_are_all_right_do_not_make_a_model_sure_of_itself() -> None:
+    logits = np.log(np.full((10, 3), 0.1) + 0.7 * np.eye(3)[np.arange(10) % 3])
+    assert 0.3 < fit_temperature(logits, np.arange(10) % 3) < 1  # 0.05 without the prior.
+
+
 def test_naive_bayes_is_too_sure_and_temperature_mends_it() -> None:
     data = load_digits()
     model = GaussianNB(var_smoothing=1e-2).fit(data.data[:600] / 16, data.target[:600])
