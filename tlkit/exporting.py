@@ -59,6 +59,12 @@ def _tell(exports: Exports) -> None:
     for one in exports.made:
         if one.store_agreement is not None:
             console.say(f"{one.name}: {one.store_agreement:.2%} the class that the run's own resizing gives.")
+        changed = round((1 - one.agreement.top1_agreement) * exports.images)
+        if changed:
+            console.say(
+                f"{one.name}: {changed:,} of {exports.images:,} answers changed; accuracy "
+                f"{-100 * one.agreement.accuracy_drop:+.1f} points."
+            )
     for one in exports.dropped:
         console.warn(
             f"{one.name} loses {one.agreement.accuracy_drop:.2%} accuracy, more than the {exports.max_drop:.2%} that "
