@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 
@@ -56,3 +57,23 @@ def all_devices(devices: Sequence[str] | None = None) -> Iterator[int]:
         raise InputError(
             f"Expected the backend tensorflow or jax for several devices. Received: {backend}. Use one device."
         )
+
+
+def summed_over_devices(gradients: Sequence[Any]) -> tuple[list[Any], int] | None:
+    """Returns the sums of the gradients that the devices of a `MirroredStrategy` have, and how many devices there are.
+
+    Args:
+        gradients: Those of this device, None where a variable has none.
+
+    Returns:
+        None outside of what several devices run together, and under other backends than TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync < 2:
+        return None
+    summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [one for one in gradients if one is not None]))
+    return [None if one is None else next(summed) for one in gradients], context.num_replicas_in_sync

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tlkit.distribution import summed_over_devices
 from tlkit.errors import unknown_name
 
 OPTIMIZERS: dict[str, type[keras.optimizers.Optimizer]] = {
@@ -115,6 +116,13 @@ def _derive(
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             super().update_step(gradient, variable, learning_rate * self._factors[self._get_variable_index(variable)])
+
+        def _clip_gradients(self, gradients: list) -> list:
+            found = summed_over_devices(gradients)
+            if found is None:
+                return super()._clip_gradients(gradients)
+            sums, devices = found  # Keras clips what each device has, and adds it up afterwards.
+            return [None if one is None else one / devices for one in super()._clip_gradients(sums)]
 
         def _apply_weight_decay(self, variables: list) -> None:
             if not self.weight_decay:
