@@ -19,7 +19,7 @@ EPOCH = "tlkit.training.keeping:KeepState.on_epoch_end"
 
 def test_signals_and_a_clock_that_goes_backwards_change_nothing(drive: Fixture, require_same: Fixture) -> None:
     steps = [
-        {"at": "tlkit.training.head:fit_probe", "signals": ["SIGTERM"]},
+        {"at": "tlkit.training.head:fit_head", "signals": ["SIGTERM"]},
         {"at": BATCH, "call": 9, "signals": ["SIGINT"]},
         {"at": EPOCH, "call": 2, "signals": ["SIGTERM", "SIGINT"]},
         {"at": EPOCH, "call": 2, "clock": True},
