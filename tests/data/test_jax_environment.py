@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # TensorFlow, what brings it along, and what only those need.
-LEFT_OUT = {"tensorflow", "keras-tuner", "tensorboard", "tensorflow-datasets", "importlib-resources"}
+LEFT_OUT = {"tensorflow", "tensorflow-datasets", "importlib-resources"}
 
 
 def requirements(lines: list[str]) -> dict[str, str]:
