@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tlkit import console, run
-from tlkit.cache.locks import FileLock, try_lock
+from tlkit.cache.locks import FileLock, owner_of, try_lock
 from tlkit.errors import InputError
 
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -81,7 +79,7 @@ def _recorded(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
     """Keeps the folder for this process; the system gives it back however the process ends."""
-    owner = _owner(path / run.LOCK)
+    owner = owner_of(path / run.LOCK)
     lock = _lock(path)
     if owner:
         console.say(f"  {owner} ended without a word while it worked on {path}: its lock is stale and taken over.")
@@ -105,27 +103,9 @@ def _lock(path: Path) -> FileLock | None:
     if lock is None:
         raise InputError(
             f"Expected a run folder that no process works on. Received: {path}, which "
-            f"{_owner_soon(path / run.LOCK) or 'another process'} is working on. Wait for its end, or stop it."
+            f"{owner_of(path / run.LOCK) or 'another process'} is working on. Wait for its end, or stop it."
         )
     return lock
-
-
-def _owner(lock: Path) -> str:
-    """Returns who wrote a lock file; empty where there is none, or no name in it."""
-    try:
-        found = json.loads(lock.read_text(encoding="utf-8"))
-        return f"process {found['process']} on {found['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def _owner_soon(lock: Path) -> str:
-    """Returns who holds a lock, and waits a moment for a process that has just got it to write its name."""
-    for _ in range(20):
-        if owner := _owner(lock):
-            return owner
-        time.sleep(0.05)
-    return ""
 
 
 def is_of_the_disk(error: OSError) -> bool:

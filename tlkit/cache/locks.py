@@ -22,6 +22,7 @@ except ImportError:  # Windows
     import msvcrt
 
 POLL_SECONDS = 0.05
+NAMING_SECONDS = 1.0  # That a process which has just got a lock may take to write its name.
 HELD_BY_ANOTHER = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 LOCKED_BYTE = 1 << 30  # Windows locks are mandatory: a byte beyond the text leaves the owner's name readable.
 
@@ -94,6 +95,20 @@ def is_held(path: Path) -> bool:
         return True
     lock.release(remove=True)
     return False
+
+
+def owner_of(path: Path) -> str:
+    """Returns who wrote a lock file, for people; empty where there is none, or no name comes into it."""
+    until = time.monotonic() + NAMING_SECONDS
+    while path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return f"process {found['process']} on {found['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            if time.monotonic() > until:
+                break
+        time.sleep(POLL_SECONDS)
+    return ""
 
 
 def _lock(handle: int) -> None:

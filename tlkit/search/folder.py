@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit import run
-from tlkit.cache.locks import try_lock
+from tlkit.cache.locks import owner_of, try_lock
 from tlkit.errors import InputError
 
 SETTINGS = "settings.json"
@@ -153,22 +153,15 @@ def owned(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = try_lock(folder / LOCK)
     if lock is None:
+        owner = owner_of(folder / LOCK) or f"on {socket.gethostname()} or another host"
         raise InputError(
             f"Expected a folder that no search is writing. Received: {folder}, where one is at work "
-            f"({_owner(folder / LOCK)}). Wait for it, or choose another --output."
+            f"({owner}). Wait for it, or choose another --output."
         )
     try:
         yield
     finally:
         lock.release(remove=True)
-
-
-def _owner(lock: Path) -> str:
-    try:
-        found = json.loads(lock.read_text(encoding="utf-8"))
-        return f"process {found['process']} on {found['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"on {socket.gethostname()} or another host"
 
 
 def prune(folder: Path, kept: set[int]) -> int:
