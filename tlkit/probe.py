@@ -121,6 +121,13 @@ class HeadOptions:
     penalty: float | None = None
     balance: bool = False
 
+    def __post_init__(self) -> None:
+        if self.kind == "ridge" and self.balance:
+            raise InputError(
+                "Expected the logistic head with balance. Received: ridge, which weighs no class. Leave one of the two "
+                "out."
+            )
+
 
 def fit_head(
     features: np.ndarray,
@@ -136,12 +143,10 @@ def fit_head(
     """Fits the convex head that is wanted; arguments as for `fit_probe`.
 
     Raises:
-        InputError: As `fit_probe`, or ridge is to weigh classes.
+        InputError: As `fit_probe`.
     """
     data = (features, labels, validation_features, validation_labels)
     if wanted.kind == "ridge":
-        if wanted.balance:
-            raise InputError("Expected head logistic with balance. Received: ridge, which weighs images alike.")
         return _fit_ridge_head(*data, num_classes, wanted.penalty, rotated)
     penalties = PENALTIES if wanted.penalty is None else (wanted.penalty,)
     return fit_probe(

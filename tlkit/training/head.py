@@ -10,7 +10,7 @@ import numpy as np
 from tlkit.console import OnProgress
 from tlkit.errors import InputError
 from tlkit.graph import feature_layer, head_dense, layers_after
-from tlkit.probe import HeadOptions, Probe, fit_head
+from tlkit.probe import Probe, fit_head
 from tlkit.training.recipe import Recipe
 
 SCORES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -40,8 +40,7 @@ def set_convex_head(
             f"Expected one Dense layer between the features and the output, for the convex head. Received: also "
             f"{', '.join(between)}. Use phases of your own instead: tlkit.Phase('head', epochs=20)."
         )
-    wanted = HeadOptions(recipe.head, recipe.penalty, recipe.balance)
-    probe = fit_head(*train, *validation, num_classes=head.units, wanted=wanted, on_progress=on_progress)
+    probe = fit_head(*train, *validation, num_classes=head.units, wanted=recipe.head_options, on_progress=on_progress)
     head.set_weights([probe.kernel, probe.bias] if head.use_bias else [probe.kernel])
     return probe
 

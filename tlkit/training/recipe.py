@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from tlkit.config import AUTO, AUTO_SECONDS, ExtractionConfig, TrainingConfig, options
 from tlkit.durations import parse_duration
 from tlkit.errors import InputError
+from tlkit.probe import HeadOptions
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ class Recipe:
                 problem = rules[item.name].problem(item.name, value)
                 if problem:
                     raise InputError(problem)
-        if self.head == "ridge" and self.balance:
-            raise InputError(
-                "Expected the logistic head with balance. Received: ridge, which weighs no class. Leave one of the two "
-                "out."
-            )
+        _ = self.head_options  # Refuses what does not go together.
+
+    @property
+    def head_options(self) -> HeadOptions:
+        """How the convex head is fitted."""
+        return HeadOptions(self.head, self.penalty, self.balance)
 
 
 def recipe_of(config: TrainingConfig) -> Recipe:
