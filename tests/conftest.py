@@ -27,6 +27,23 @@ def goldens() -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_threes_and_eights() -> Callable[[Path, int], None]:
+    """Writes sixty threes and sixty eights of scikit-learn's digits into folders by class, as square PNG files."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    def write(root: Path, size: int) -> None:
+        x, y = load_digits(return_X_y=True)
+        for digit in (3, 8):
+            (root / str(digit)).mkdir(parents=True)
+            for number, row in enumerate(x[y == digit][:60]):
+                picture = Image.fromarray((row.reshape(8, 8) * 15.9).astype(np.uint8))
+                picture.resize((size, size)).save(root / str(digit) / f"{number}.png")
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def settle() -> Callable[[Any, np.ndarray], None]:
     """Gives random weights BatchNormalization statistics that let rounding errors stay as small as they are.
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from tlkit.cli import main
 from tlkit.command_line.training_verbs import DEMO
@@ -23,15 +21,10 @@ SIZE = 32
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, write_threes_and_eights: Callable[[Path, int], None]) -> Path:
     """Threes and eights as pictures, and a small network to start from."""
     root = tmp_path_factory.mktemp("training-run")
-    x, y = load_digits(return_X_y=True)
-    for digit in (3, 8):
-        (root / "images" / str(digit)).mkdir(parents=True)
-        for number, row in enumerate(x[y == digit][:60]):
-            picture = Image.fromarray((row.reshape(8, 8) * 15.9).astype(np.uint8))
-            picture.resize((SIZE, SIZE)).save(root / "images" / str(digit) / f"{number}.png")
+    write_threes_and_eights(root / "images", SIZE)
     keras.utils.set_random_seed(0)
     inputs = keras.Input((SIZE, SIZE, 3))
     x = layers.Conv2D(8, 3, strides=2, activation="relu")(layers.Rescaling(1 / 255)(inputs))
