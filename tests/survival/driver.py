@@ -94,6 +94,7 @@ def action(step: dict[str, Any], place: Path) -> Callable[[], None]:
 
 def child(step: dict[str, Any], arguments: list[str], log: Path, place: Path) -> None:
     """Runs the command line and ends this process with its code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background job ignores it, and its children.
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)

@@ -79,7 +79,8 @@ def examine(
         source = _fingerprint_source(data, decoded, side, max_pixels)
     except DecodeError as error:
         return Facts(digest, error.kind, str(error), bytes=size), None
-    small = source.reduce(max(min(source.size) // (2 * THUMBNAIL_SIDE), 1)).convert("L")
+    grey = source.convert("L")  # First of all: one channel is reduced in a third of the time of four.
+    small = grey.reduce(max(min(grey.size) // (2 * THUMBNAIL_SIDE), 1))
     thumbnail = small.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     facts = Facts(
         digest=digest,
@@ -91,7 +92,7 @@ def examine(
         bytes=size,
         thumbnail=thumbnail.tobytes(),
         perceptual_hash=perceptual_hash(np.asarray(thumbnail)),
-        contrast=_contrast(source, small),
+        contrast=_contrast(grey, small),
     )
     return facts, decoded.image
 
@@ -136,10 +137,10 @@ def _fingerprint_source(
     return decode(data, smallest_side=FINGERPRINT_SIDE, max_pixels=max_pixels).image
 
 
-def _contrast(source: Image.Image, small: Image.Image) -> float:
+def _contrast(grey: Image.Image, small: Image.Image) -> float:
     """Standard deviation of the grey levels of the reduced image; of the whole where that finds little."""
     found = _deviation(small)
-    return found if found >= LOW_CONTRAST else _deviation(source.convert("L"))
+    return found if found >= LOW_CONTRAST else _deviation(grey)
 
 
 def _deviation(grey: Image.Image) -> float:

@@ -30,7 +30,7 @@ from tlkit.data.transform import Transform
 from tlkit.errors import InputError
 
 PIXELS, FACTS = "pixels", "facts"  # Kinds of cache entries; facts alone are kept where pixels would not fit.
-FORMAT = 2  # Of the files; a change makes older stores unknown.
+FORMAT = 3  # Of the files; a change makes older stores unknown.
 WAITING_SECONDS = 0.5  # Between looks at how far another process has come.
 
 
