@@ -117,7 +117,7 @@ def test_the_process_that_fits_heads_imports_no_backend(make_plan: MakePlan, tmp
         ]
         wrong = {"head": "ridge", "penalty": None, "balance": True, "probabilities": str(tmp_path / "x.npy")}
         refused = heads.fit(task | wrong, np.inf)
-        first = heads.process
+        first = heads.conversation.process
         assert first is not None
         os.kill(first.pid, signal.SIGKILL)
         first.wait()

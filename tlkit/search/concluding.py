@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,6 @@ from tlkit.search.folder import (
 from tlkit.search.importance import importance
 from tlkit.search.objectives import paired_gain
 from tlkit.search.plan import Plan
-from tlkit.search.processes import run_task
 from tlkit.search.ranking import kept_numbers, ranked
 from tlkit.search.recipes import changed_options, needs_head_alone
 
@@ -59,11 +59,12 @@ def conclude(plan: Plan, records: list[Record]) -> Path:
     recipes = {WINNER: recipe}
     gains: dict[str, Any] = {"validation": None, "test": None}
     compared = default is not None and best.identity != default.identity
-    if compared and default is not None:
-        recipes[DEFAULT] = _final_recipe(plan, default)
-        gains["validation"] = _validation_gain(plan, {WINNER: best, DEFAULT: default}, recipes)
-    for name, wanted in recipes.items():
-        _retrain(plan, name, wanted)
+    with closing(plan.executor("repeats")) as executor:
+        if compared and default is not None:
+            recipes[DEFAULT] = _final_recipe(plan, default)
+            gains["validation"] = _validation_gain(plan, executor, {WINNER: best, DEFAULT: default}, recipes)
+        for name, wanted in recipes.items():
+            _retrain(plan, executor, name, wanted)
     if compared:
         gains["test"] = _test_gain(plan)
     run.write_text(plan.folder / run.CONFIG, config_to_toml(recipe))
@@ -80,22 +81,20 @@ def _final_recipe(plan: Plan, best: Record) -> Config:
     return load_config(trial_folder(plan.folder, best.number) / run.CONFIG)
 
 
-def _validation_gain(plan: Plan, sides: dict[str, Record], recipes: dict[str, Config]) -> dict[str, Any]:
+def _validation_gain(
+    plan: Plan, executor: Executor, sides: dict[str, Record], recipes: dict[str, Config]
+) -> dict[str, Any]:
     """Runs both recipes again under new seeds and compares them: the score that made the winner win is left out.
 
     A convex head comes out the same under every seed: it is not run again, and `selected` tells so.
     """
-    executor = plan.executor("repeats")
     probabilities, selected = {}, []
-    try:
-        for place, (name, record) in enumerate(sides.items()):
-            found = _repeats(plan, executor, recipes[name], REPEATS_FROM + place * 1000)
-            if not found:
-                selected.append(name)
-                found = [trial_folder(plan.folder, record.number)]
-            probabilities[name] = [np.load(path / PROBABILITIES) for path in found]
-    finally:
-        executor.close()
+    for place, (name, record) in enumerate(sides.items()):
+        found = _repeats(plan, executor, recipes[name], REPEATS_FROM + place * 1000)
+        if not found:
+            selected.append(name)
+            found = [trial_folder(plan.folder, record.number)]
+        probabilities[name] = [np.load(path / PROBABILITIES) for path in found]
     truth = read_json(plan.folder / TRUTH)
     labels = np.asarray(truth["labels"], np.int64)
     units = number_groups(truth["groups"])
@@ -117,7 +116,7 @@ def _repeats(plan: Plan, executor: Executor, recipe: Config, number: int) -> lis
     return folders
 
 
-def _retrain(plan: Plan, name: str, recipe: Config) -> None:
+def _retrain(plan: Plan, executor: Executor, name: str, recipe: Config) -> None:
     """Makes a normal run of a recipe, test images included, unless it is there already."""
     folder = plan.folder / name
     wanted = config_to_toml(recipe)
@@ -130,7 +129,7 @@ def _retrain(plan: Plan, name: str, recipe: Config) -> None:
     run.write_text(work / run.CONFIG, wanted)
     told = "winner" if name == WINNER else "default recipe"
     with console.step(f"Training the {told} as a run of its own, {folder}"):
-        found = run_task(work, {"work": "finetune", "output": str(folder)}, float("inf"))
+        found = executor.tasks.run(work, {"work": "finetune", "output": str(folder)}, float("inf"))
     if "reason" in found:
         raise InputError(
             f"Expected the {told} to train again. Received: {found['reason']} ({found['message']}). Go on with: tlkit "

@@ -24,6 +24,8 @@ from tlkit.search.folder import (
     FEATURES,
     HEAD_LOG,
     PROBABILITIES,
+    SERVER_LOG,
+    TASK_RESULT,
     TRUTH,
     Record,
     clear_trial,
@@ -32,9 +34,10 @@ from tlkit.search.folder import (
     write_record,
 )
 from tlkit.search.head_worker import HeadWorker
-from tlkit.search.processes import RESULT, Stopped, run_task
+from tlkit.search.processes import Stopped
 from tlkit.search.recipes import TUNER, features_recipe, identity, needs_head_alone, recipe_of_trial
 from tlkit.search.space import Space
+from tlkit.search.tasks import TaskRunner
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,13 @@ class Executor:
         self.folder, self.base, self.space, self.max_epochs = folder, base, space, max_epochs
         self.default_recipe = default
         self.heads = HeadWorker(folder / HEAD_LOG.format(worker))
+        self.tasks = TaskRunner(folder / SERVER_LOG.format(worker))
         self.failed_features: dict[str, dict[str, Any]] = {}
 
     def close(self) -> None:
-        """Ends the process that fits heads."""
+        """Ends the processes that fit heads and that others are forked from."""
         self.heads.close()
+        self.tasks.close()
 
     def default(self) -> Trial:
         """Returns trial 0."""
@@ -143,7 +148,7 @@ class Executor:
             task["continues"] = str(below)
             record = replace(record, continues=trial.continues)
         began = time.monotonic()
-        found = run_task(trial_folder(self.folder, trial.number), task, deadline)
+        found = self.tasks.run(trial_folder(self.folder, trial.number), task, deadline)
         return self._ended(record, found, {"training": round(time.monotonic() - began, 3)})
 
     def _fit_head(self, record: Record, trial: Trial, deadline: float) -> Record:
@@ -177,17 +182,17 @@ class Executor:
 
         lock = wait_for_lock(folder.with_suffix(".lock"), check_time)
         try:
-            if not (folder / RESULT).exists():
+            if not (folder / TASK_RESULT).exists():
                 run.write_text(folder / run.CONFIG, config_to_toml(wanted))
-                found = run_task(folder, {"work": "features"}, deadline)
+                found = self.tasks.run(folder, {"work": "features"}, deadline)
                 if "reason" in found:
                     self.failed_features[name] = found
-                    (folder / RESULT).unlink(missing_ok=True)
+                    (folder / TASK_RESULT).unlink(missing_ok=True)
                     return found
                 self._write_truth(found)
         finally:
             lock.release(remove=True)
-        return read_json(folder / RESULT) | {"folder": str(folder)}
+        return read_json(folder / TASK_RESULT) | {"folder": str(folder)}
 
     def _ended(self, record: Record, found: dict[str, Any], seconds: dict[str, float]) -> Record:
         told = replace(record, seconds=seconds, peak_memory_bytes=found.get("peak_memory_bytes"))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import selectors
-import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tlkit.search.processes import Stopped, start, stop, why_it_ended
+from tlkit.search.processes import Conversation, Stopped
 
 
 class HeadWorker:
@@ -21,8 +18,7 @@ class HeadWorker:
     """
 
     def __init__(self, log: Path) -> None:
-        self.log = log
-        self.process: subprocess.Popen[bytes] | None = None
+        self.conversation = Conversation("tlkit.search.head_fitting:main", log)
 
     def __enter__(self) -> HeadWorker:
         return self
@@ -41,42 +37,17 @@ class HeadWorker:
         Raises:
             Stopped: The deadline has passed.
         """
-        process = self._started()
-        assert process.stdin is not None
         try:
-            process.stdin.write((json.dumps(task) + "\n").encode())
-            process.stdin.flush()
-            line = self._answer(process, deadline)
-        except (BrokenPipeError, EOFError):
-            code = process.wait()
+            self.conversation.tell(json.dumps(task))
+            line = self.conversation.hear(deadline)
+        except Stopped:
             self.close()
-            return why_it_ended(code)
+            raise
+        except (BrokenPipeError, EOFError):
+            return self.conversation.ended()
         found: dict[str, Any] = json.loads(line)
         return found
 
     def close(self) -> None:
         """Ends the process."""
-        if self.process is not None:
-            stop(self.process)
-            self.process = None
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self.process is None or self.process.poll() is not None:
-            self.close()
-            with open(self.log, "ab") as log:
-                self.process = start("tlkit.search.head_fitting:main", log=log, pipes=True)
-        assert self.process is not None
-        return self.process
-
-    def _answer(self, process: subprocess.Popen[bytes], deadline: float) -> bytes:
-        assert process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while not selector.select(min(max(deadline - time.monotonic(), 0), 1.0)):
-                if time.monotonic() >= deadline:
-                    self.close()
-                    raise Stopped
-        line = process.stdout.readline()
-        if not line:
-            raise EOFError
-        return line
+        self.conversation.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -13,12 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from tlkit import run
 from tlkit.search.folder import LOG
 
-TASK = "task.json"
-RESULT = "result.json"
-POLL_SECONDS = 0.05
 GRACE_SECONDS = 5.0  # Between asking a process to end and ending it.
 
 
@@ -79,35 +75,68 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def run_task(folder: Path, task: dict[str, Any], deadline: float) -> dict[str, Any]:
-    """Runs a task of `trial_process` and returns its result, or why there is none.
+class Conversation:
+    """A process that answers each line with lines; it is started when first told one, and anew where it has died.
 
     Args:
-        folder: Of the task; holds its config.toml.
-        task: JSON-able.
-        deadline: When it must have ended, as `time.monotonic()` tells time.
-
-    Returns:
-        What the process left in result.json; where it left nothing, `reason` and `message`.
-
-    Raises:
-        Stopped: The deadline has passed; the process was ended.
+        function: As for `start`.
+        log: File for what it prints beside its answers.
     """
-    (folder / RESULT).unlink(missing_ok=True)
-    run.write_json(folder / TASK, task)
-    with open(folder / LOG, "wb") as log:
-        process = start("tlkit.search.trial_process:main", str(folder), log=log)
-        try:
-            while process.poll() is None:
+
+    def __init__(self, function: str, log: Path) -> None:
+        self.function, self.log = function, log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def tell(self, line: str) -> None:
+        """Sends a line.
+
+        Raises:
+            BrokenPipeError: The process has died.
+        """
+        process = self._started()
+        assert process.stdin is not None
+        process.stdin.write(line.encode() + b"\n")
+        process.stdin.flush()
+
+    def hear(self, deadline: float) -> str:
+        """Returns the next line of its answer.
+
+        Raises:
+            Stopped: The deadline has passed, as `time.monotonic()` tells time.
+            EOFError: The process has died.
+        """
+        assert self.process is not None
+        assert self.process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while not selector.select(min(max(deadline - time.monotonic(), 0), 1.0)):
                 if time.monotonic() >= deadline:
                     raise Stopped
-                time.sleep(POLL_SECONDS)
-        finally:
-            stop(process)
-    if process.returncode == 0 and (folder / RESULT).exists():
-        found: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return found
-    return why_it_ended(process.returncode)
+        line = self.process.stdout.readline()
+        if not line:
+            raise EOFError
+        return line.decode()
+
+    def ended(self) -> dict[str, Any]:
+        """Tells why the process has died."""
+        assert self.process is not None
+        code = self.process.wait()
+        self.close()
+        return why_it_ended(code)
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self.process is not None:
+            stop(self.process)
+            self.process = None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self.process is None or self.process.poll() is not None:
+            self.close()
+            with open(self.log, "ab") as log:
+                self.process = start(self.function, log=log, pipes=True)
+        assert self.process is not None
+        return self.process
 
 
 def why_it_ended(code: int) -> dict[str, Any]:

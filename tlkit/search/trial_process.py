@@ -1,6 +1,6 @@
 """The process of one trial that trains the body, or of one extraction of features: the workflow, less what follows it.
 
-It is told what to do by task.json in its folder and leaves result.json there; `processes.run_task` starts it.
+It is told what to do by task.json in its folder and leaves result.json there; `tasks.TaskRunner` starts it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tlkit.config_files import load_config
 from tlkit.environment import peak_memory_bytes
 from tlkit.errors import InputError
 from tlkit.preflight import changed, preflight
-from tlkit.search.folder import CHECKPOINT, PROBABILITIES
+from tlkit.search.folder import CHECKPOINT, PROBABILITIES, TASK, TASK_RESULT
 from tlkit.search.objectives import measure
-from tlkit.search.processes import RESULT, TASK, end_with_parent
+from tlkit.search.processes import end_with_parent
 from tlkit.timing import Timer
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ class NotFiniteError(Exception):
 def main() -> None:
     """Does the task of the folder named on the command line."""
     end_with_parent()
-    folder = Path(sys.argv[1])
+    do_task(Path(sys.argv[1]))
+
+
+def do_task(folder: Path) -> None:
+    """Does the task of a folder and leaves its result there."""
     began = time.monotonic()
     task = json.loads((folder / TASK).read_text(encoding="utf-8"))
     try:
@@ -50,7 +54,7 @@ def main() -> None:
         traceback.print_exc()
         result = {"reason": reason_of(error), "message": " ".join(str(error).split()) or type(error).__name__}
     memory = {"peak_memory_bytes": peak_memory_bytes()}
-    run.write_json(folder / RESULT, result | memory | {"seconds": round(time.monotonic() - began, 3)})
+    run.write_json(folder / TASK_RESULT, result | memory | {"seconds": round(time.monotonic() - began, 3)})
 
 
 def reason_of(error: BaseException) -> str:
