@@ -69,6 +69,18 @@ def test_views_are_kept_for_the_next_run_and_only_for_the_same(dataset: ImageDat
     assert len(cache.list_entries(KIND)) == 5
 
 
+def test_views_that_are_not_kept_leave_nothing_and_are_the_same(dataset: ImageDataset) -> None:
+    fleeting, kept = (Views(prefix(), dataset, layers(), 2, seed=5, keep=keep) for keep in (False, True))
+    for view in (0, 1, 0):
+        rows, labels = fleeting.rows(view)
+        assert not cache.list_entries(KIND)
+        assert fleeting.rows(view)[0] is rows
+        np.testing.assert_array_equal(labels, dataset.labels)
+    for view in (0, 1):
+        np.testing.assert_array_equal(fleeting.rows(view)[0], kept.rows(view)[0])
+    kept.close()
+
+
 def test_epochs_cycle_through_the_views(dataset: ImageDataset) -> None:
     views = Views(prefix(), dataset, layers(), 2, seed=0)
     batches = ViewDataset(views, 16, seed=3)

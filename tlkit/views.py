@@ -38,13 +38,20 @@ class Views:
         layers: Augmentation layers.
         count: How many views there are.
         seed: Of the augmentation: views are those that epochs of live augmentation with this seed would see.
+        keep: Whether a view is kept, in the cache or in memory; else it is computed anew where another came between.
     """
 
     def __init__(
-        self, prefix: keras.Model, dataset: ImageDataset, layers: Sequence[keras.layers.Layer], count: int, seed: int
+        self,
+        prefix: keras.Model,
+        dataset: ImageDataset,
+        layers: Sequence[keras.layers.Layer],
+        count: int,
+        seed: int,
+        keep: bool = True,
     ):
         plain = ImageDataset(dataset.store, dataset.indices, dataset.labels, dataset.batch_size)
-        self.prefix, self.count = prefix, count
+        self.prefix, self.count, self.keep = prefix, count, keep
         self.dataset = AugmentedDataset(plain, layers, seed, view=0)
         self.shape = (len(plain.indices), *prefix.output_shape[1:])
         self._seen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -55,7 +62,9 @@ class Views:
         """Returns a view: rows float32 (images, ...), labels int64 (images,) or shares (images, classes)."""
         view %= self.count
         if view not in self._seen:
-            self._seen[view] = self._found(view, on_progress)
+            if not self.keep:
+                self._seen.clear()
+            self._seen[view] = self._found(view, on_progress) if self.keep else self._computed(view, on_progress)
         return self._seen[view]
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import tlkit
 from tlkit.augment import ArrayStore, AugmentedDataset, RandomView, preset
+from tlkit.config import ExtractionConfig
 from tlkit.data.loader import ImageDataset
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
@@ -69,6 +70,22 @@ def test_past_a_cut_the_views_train(digits: tuple[Arrays, Arrays], small_net: Ca
     assert any("2 augmented views of each picture go through the frozen part once; 3 epochs" in note for note in told)
     assert any(note.startswith("The head was fitted to") for note in told)
     assert tlkit.evaluate(model, digits[1])["accuracy"] > 0.6
+
+
+def test_without_a_cache_views_train_the_same(digits: tuple[Arrays, Arrays], small_net: Callable) -> None:
+    weights, told = [], []
+    for kept in ("on", "off"):
+        model = small_net()
+        body = Phase("body", stages_of(model)[-1].name, epochs=3, learning_rate=1e-3)
+        phases = (Phase("head", convex_head=True), body)
+        data = AugmentedDataset(digits[0], layers(), views=2)
+        recipe = Recipe(extraction=ExtractionConfig(cache=kept))
+        history = tlkit.fine_tune(model, data, validation_data=digits[1], strategy=phases, recipe=recipe)
+        weights.append(model.get_weights())
+        told.append(" ".join(note for outcome in history.outcomes for note in outcome.notes))
+    assert "2 augmented views of each picture, computed anew" in told[1]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_a_view_an_epoch_is_live_augmentation(digits: tuple[Arrays, Arrays], small_net: Callable) -> None:

@@ -49,6 +49,8 @@ class Augmented:
         """Returns in a sentence what the epochs see."""
         if self.data.views >= epochs:
             return f"Each of {epochs} epochs sees augmented pictures of its own, through the frozen part once each."
+        if self.job.recipe.extraction.cache == "off":
+            return f"{epochs} epochs cycle through {self.data.views} augmented views of each picture, computed anew."
         return (
             f"{self.data.views} augmented views of each picture go through the frozen part once; {epochs} epochs cycle "
             f"through them. --views {epochs} gives each epoch its own."
@@ -60,7 +62,8 @@ class Augmented:
             views.close()
 
     def _views(self, layers: list[keras.layers.Layer]) -> Views:
-        self._open.append(Views(self.prefix, self.data.dataset, layers, self.data.views, self.data.seed))
+        keep = self.job.recipe.extraction.cache == "on"
+        self._open.append(Views(self.prefix, self.data.dataset, layers, self.data.views, self.data.seed, keep))
         return self._open[-1]
 
 
