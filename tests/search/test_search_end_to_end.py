@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -130,4 +131,36 @@ def test_a_time_budget_ends_a_search_cleanly(data: str, tmp_path: Path) -> None:
     found = read_records(folder)
     assert 0 < len(found) < 500
     assert all(one.status == "completed" for one in found)
+    assert (folder / "winner" / "model.keras").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ends a worker and what it has started by their group")
+def test_chief_and_workers_find_each_other_by_kerastuners_variables(data: str, tmp_path: Path) -> None:
+    folder = tmp_path / "search"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+
+    def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        variables = {"TUNER_ID": name, "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": port}
+        environment = {f"KERASTUNER_{key}": value for key, value in variables.items()}
+        return subprocess.Popen([*COMMAND, *arguments], env=os.environ | environment, start_new_session=True)
+
+    workers = [start(f"worker-{letter}", "--output", str(folder)) for letter in "abc"]  # They wait for their chief.
+    processes = [*workers, start("chief", *search(data, folder, "--space", "head", "--trials", "40"))]
+    try:
+        until = time.monotonic() + 300
+        while len([one for one in read_records(folder) if one.status == "completed"]) < 5 and time.monotonic() < until:
+            time.sleep(0.1)
+        os.killpg(workers[0].pid, signal.SIGKILL)
+        assert processes[-1].wait(300) == 0
+        assert [worker.wait(60) for worker in workers] == [-signal.SIGKILL, 0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    records = [one for one in read_records(folder) if one.number < 100_000]
+    assert sorted(one.number for one in records) == list(range(40))
+    assert {one.status for one in records} == {"completed"}
     assert (folder / "winner" / "model.keras").exists()

@@ -248,6 +248,23 @@ def test_a_worker_that_dies_twice_on_a_trial_has_it_failed(make_plan: MakePlan) 
     assert json.loads((plan.folder / search_folder.ORACLE).read_text())["trials"][other.trial_id]["status"] == "FAILED"
 
 
+def test_nobody_is_sent_home_while_another_may_die_over_the_last_trial(make_plan: MakePlan) -> None:
+    oracle = oracle_of(make_plan(trials=3))  # The default recipe is one of them.
+    first, last = oracle.create_trial("a"), oracle.create_trial("b")
+    oracle.update_trial(first.trial_id, {"accuracy": 0.5})
+    first.status = "COMPLETED"
+    oracle.end_trial(first)
+    assert oracle.create_trial("a").status == "IDLE"
+    oracle.give_up("b")
+    again = oracle.create_trial("a")
+    assert (again.trial_id, again.status) == (last.trial_id, "RUNNING")
+    oracle.update_trial(again.trial_id, {"accuracy": 0.6})
+    again.status = "COMPLETED"
+    oracle.end_trial(again)
+    assert oracle.create_trial("a").status == "STOPPED"
+    assert not oracle.tuner_ids
+
+
 def test_a_trial_is_numbered_apart_from_the_default(make_plan: MakePlan) -> None:
     plan = make_plan()
     executor = plan.executor()

@@ -52,11 +52,15 @@ class Kept:
 
     @keras_tuner.synchronized
     def create_trial(self: Any, tuner_id: str) -> Trial:
-        """Proposes a trial, or tells that there is none any more."""
+        """Proposes a trial, or tells that there is none: any more, or as long as no other worker dies over its own."""
         if self.closed:
             self.tuner_ids.discard(tuner_id)
             return Trial(self.hyperparameters.copy(), "none", "STOPPED")
-        return super().create_trial(tuner_id)  # type: ignore[misc]
+        trial: Trial = super().create_trial(tuner_id)  # type: ignore[misc]
+        if trial.status == "STOPPED" and self.ongoing_trials:
+            self.tuner_ids.add(tuner_id)
+            trial.status = "IDLE"
+        return trial
 
     @keras_tuner.synchronized
     def end_trial(self: Any, trial: Trial) -> None:
