@@ -83,8 +83,7 @@ def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(make_plan: MakeP
     assert lost.status == "RUNNING"
     records = run_all(plan)
     assert [one.number for one in records] == list(range(8))
-    if algorithm != "bayesian":  # Its random state is not kept; what it has learnt is.
-        assert [told(one) for one in records] == [told(one) for one in whole]
+    assert [told(one) for one in records] == [told(one) for one in whole]
 
 
 def test_trial_0_is_the_default_recipe_and_all_are_the_runs_that_their_files_describe(make_plan: MakePlan) -> None:

@@ -110,6 +110,16 @@ class BayesianOracle(Kept, oracles.BayesianOptimizationOracle):
             warnings.simplefilter("ignore", ConvergenceWarning)
             return super().populate_space(trial_id)
 
+    def get_state(self) -> dict[str, Any]:
+        """Returns the state with that of the random numbers, which KerasTuner does not keep."""
+        kind, keys, *rest = self._random_state.get_state()
+        return super().get_state() | {"random_state": [kind, keys.tolist(), *rest]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes up what `get_state` gave."""
+        super().set_state(state)
+        self._random_state.set_state(tuple(state["random_state"]))
+
 
 class HyperbandOracle(Kept, oracles.HyperbandOracle):
     """Hyperband."""
