@@ -3,7 +3,7 @@
 Purpose:  show what skip connections give to segmentation: the outlines.
 Command:  python recipes/12_segmentation.py
 Data:     scenes of 64 x 64 made here of builtin:mnist5k: two digits among strokes cut from others and noise; a pixel's
-          class is its digit or background. 400 scenes train, 80 test
+          class is its digit or background. 400 scenes train, 80 test; --data tfds:oxford_iiit_pet with a network
 Expected: not measured yet: its smoke run alone was made
 Machine:  none yet
 Time:     not measured
@@ -14,7 +14,7 @@ import sys
 import keras
 import numpy as np
 
-from tlkit import models, recipes
+from tlkit import data, models, recipes
 
 SIDE, DIGIT, CLASSES = 64, 28, 11
 NETWORKS = ("SmallUNet", "SmallUNetPlain", "SmallFCN8s", "SmallFCN32s")
@@ -39,19 +39,28 @@ def scenes(images, count, random):
     return x[..., None], y
 
 
-def measure(options, seed):
-    parts = recipes.load_parts(options.data, DIGIT, seed=seed, grey=True, per_class=5 if options.smoke else None)
+def examples(options, seed, count):
+    """Returns what trains and what tests, and how many classes a pixel can have."""
     random = np.random.default_rng(seed)
+    if options.data.startswith("tfds:"):
+        sets = data.masks_from_tfds(options.data.removeprefix("tfds:"), SIDE)
+        train, test = ((x / np.float32(255), y) for x, y in (sets["train"], sets["test"]))
+        return train, test, int(train[1].max()) + 1
+    parts = recipes.load_parts(options.data, DIGIT, seed=seed, grey=True, per_class=5 if options.smoke else None)
+    return scenes(parts.train, count, random), scenes(parts.test, max(count // 5, 8), random), CLASSES
+
+
+def measure(options, seed):
     count, epochs = (16, 1) if options.smoke else (400, 15)
-    (x, y), (x_test, y_test) = scenes(parts.train, count, random), scenes(parts.test, max(count // 5, 8), random)
+    (x, y), (x_test, y_test), classes = examples(options, seed, count)
     figures = {}
     for name in NETWORKS[:1] if options.smoke else NETWORKS:
-        model = getattr(models, name)(input_shape=(SIDE, SIDE, 1), classes=CLASSES)
-        steps = epochs * -(-count // 16)
+        model = getattr(models, name)(input_shape=x.shape[1:], classes=classes)
+        steps = epochs * -(-len(x) // 16)
         rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
         model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
         model.fit(x, y, epochs=epochs, batch_size=16, verbose=0)
-        iou = keras.metrics.MeanIoU(CLASSES, sparse_y_pred=False)
+        iou = keras.metrics.MeanIoU(classes, sparse_y_pred=False)
         iou.update_state(y_test, model.predict(x_test, verbose=0))
         figures[f"{name.lower()}_mean_iou"] = 100 * float(iou.result())
     return figures

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tlkit.data import from_spec, from_tfds
+from tlkit.data.masks import masks_from_tfds
 from tlkit.data.tfds import RandomAccessSource
 from tlkit.errors import InputError
 
@@ -120,3 +121,42 @@ def test_a_set_that_cannot_be_had(tfds: Any, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(InputError, match=r"tfds:tf_flowers to be prepared in .* no answer from .*timed out") as error:
         from_tfds("tf_flowers", data_dir=tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_masks_come_with_their_pictures(tfds: Any, tmp_path: Path, prepare: Any) -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (5, 12, 18, 3)).astype(np.uint8)
+    classes = rng.integers(1, 4, (5, 12, 18, 1)).astype(np.uint8)
+
+    class MaskedPets(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self) -> Any:
+            mask = tfds.features.Image(shape=(None, None, 1), use_colormap=True)
+            features = {"image": tfds.features.Image(), "segmentation_mask": mask}
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, manager: Any) -> Any:
+            return {"train": self._generate_examples(range(3)), "test": self._generate_examples(range(3, 5))}
+
+        def _generate_examples(self, rows: Any) -> Any:
+            for row in rows:
+                yield row, {"image": pictures[row], "segmentation_mask": classes[row]}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        MaskedPets(data_dir=tmp_path).download_and_prepare()
+    found = masks_from_tfds(f"{tmp_path}/masked_pets/1.0.0", 6)
+    assert {part: (x.shape, x.dtype.name, y.shape, y.dtype.name) for part, (x, y) in found.items()} == {
+        "train": ((3, 6, 6, 3), "uint8", (3, 6, 6), "int64"),
+        "test": ((2, 6, 6, 3), "uint8", (2, 6, 6), "int64"),
+    }
+    middles = [(one[1::2, 1::3, 0] - 1).tolist() for one in classes]  # Of the blocks of 2 x 3 pixels.
+    for x, y in found.values():
+        for picture, mask in zip(x, y, strict=True):
+            row = middles.index(mask.tolist())
+            resized = Image.fromarray(pictures[row]).resize((6, 6), Image.Resampling.BILINEAR)
+            np.testing.assert_array_equal(picture, np.asarray(resized))
+    with pytest.raises(InputError, match="pictures with masks"):
+        masks_from_tfds("tiny_pets", 6, data_dir=prepare("tfrecord"))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tlkit.data.idx import from_idx
     from tlkit.data.loader import ImageDataset, as_numpy, as_tf_dataset, load
     from tlkit.data.manifest import Manifest, Source
+    from tlkit.data.masks import masks_from_tfds
     from tlkit.data.npz import from_npz
     from tlkit.data.scanning import scan
     from tlkit.data.sources import from_spec
@@ -33,6 +34,7 @@ _HOMES = {
     "idx": ("from_idx",),
     "loader": ("ImageDataset", "as_numpy", "as_tf_dataset", "load"),
     "manifest": ("Manifest", "Source"),
+    "masks": ("masks_from_tfds",),
     "npz": ("from_npz",),
     "scanning": ("scan",),
     "sources": ("from_spec",),
@@ -68,6 +70,7 @@ __all__ = [
     "from_tfds",
     "load",
     "make_transform",
+    "masks_from_tfds",
     "open_store",
     "plan_store",
     "scan",

@@ -91,6 +91,18 @@ def from_tfds(name: str, *, data_dir: str | Path | None = None, min_images: int 
     return make_manifest(rows, source, findings, min_images=min_images)
 
 
+def open_builder(name: str, data_dir: str | Path | None = None) -> tuple[Any, str]:
+    """Returns the prepared builder of a set, and the split that its name asks for or ""; see `from_tfds`."""
+    base, version, split = _parse(name)
+    return _builder(base, version, data_dir), split
+
+
+def examples(builder: Any, split: str) -> Iterator[dict[str, Any]]:
+    """Yields the examples of a split in their order, decoded: arrays by the name of the feature."""
+    dataset = builder.as_dataset(split=split, shuffle_files=False)
+    yield from _import().as_numpy(dataset)
+
+
 def _parse(name: str) -> tuple[str, str, str]:
     """Splits NAME[:VERSION][:SPLIT]; a folder is a name without either."""
     if os.path.isdir(name):
