@@ -106,3 +106,12 @@ def test_hyperband_goes_on_from_the_lower_rung(digits: tuple[Arrays, Arrays], tm
     for trial in promoted:
         below = tuner.oracle.trials[trial.hyperparameters.values["tuner/trial_id"]]
         assert trial.score <= below.score * 1.001  # It began with those weights, and keeps its best epoch.
+
+
+def test_a_space_that_varies_what_is_held_is_told() -> None:
+    with pytest.raises(InputError, match="Received: strategy"):
+        TransferHyperModel(3, read_space("quick"), image_size=32, held={"strategy": "partial", "epochs": 1})
+    space = read_space("quick", given={"strategy": "partial"})
+    assert TransferHyperModel(3, space, image_size=32, held={"strategy": "partial"}).default().training.strategy == (
+        "partial"
+    )

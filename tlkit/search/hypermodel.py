@@ -50,6 +50,10 @@ class TransferHyperModel(keras_tuner.HyperModel):
         name: As for `keras_tuner.HyperModel`.
         tunable: As for `keras_tuner.HyperModel`.
 
+    Raises:
+        ConfigError: The space, or a held option, is not one that a run takes.
+        InputError: A `Space` varies what is held.
+
     Example:
         model = tlkit.search.TransferHyperModel(num_classes=10, space="quick", image_size=96)
         tuner = keras_tuner.RandomSearch(model, keras_tuner.Objective("val_accuracy", "max"), max_trials=20)
@@ -75,6 +79,11 @@ class TransferHyperModel(keras_tuner.HyperModel):
         base = with_values(base, {} if image_size is None else {"image_size": image_size})
         if isinstance(space, str):
             space = read_space(space, base, given=fixed | {"image_size": image_size or "the data's"})
+        if varied := sorted({one.option for one in space.parameters} & set(held or {})):
+            raise InputError(
+                f"Expected held options that the space does not vary. Received: {', '.join(varied)}. Make the space "
+                "without them: read_space(NAME, given={...}), or give its name alone."
+            )
         self.num_classes, self.space, self.base = num_classes, space, base
 
     def recipe(self, hp: keras_tuner.HyperParameters) -> Config:
