@@ -30,6 +30,7 @@ LEVELS = (
         "interruption",
         "run_state",
         "large_arrays",
+        "lazy",
         "__init__",
     },
     {"graph", "data", "augment", "models", "backbones"},

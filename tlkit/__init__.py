@@ -5,10 +5,10 @@ Names are resolved when first used: importing tlkit loads no Keras.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlkit.errors import InputError
+from tlkit.lazy import attach
 from tlkit.version import __version__
 
 if TYPE_CHECKING:
@@ -24,25 +24,33 @@ if TYPE_CHECKING:
     from tlkit.training import Recipe, Saving, evaluate, find_learning_rate, fine_tune
 
 _HOMES = {
-    "Backbone": "tlkit.backbones.registry",
-    "get_backbone": "tlkit.backbones.registry",
-    "list_backbones": "tlkit.backbones.registry",
-    "register_backbone": "tlkit.backbones.registry",
-    "all_devices": "tlkit.distribution",
-    "build_classifier": "tlkit.classifier",
-    "evaluate": "tlkit.training",
-    "evaluate_probabilities": "tlkit.evaluation",
-    "export_run": "tlkit.export",
-    "fine_tune": "tlkit.training",
-    "load_imagenet": "tlkit.prediction",
-    "load_run": "tlkit.prediction",
-    "predict": "tlkit.prediction",
-    "Phase": "tlkit.phases",
-    "Recipe": "tlkit.training",
-    "Saving": "tlkit.training",
-    "describe": "tlkit.phases",
-    "find_learning_rate": "tlkit.training",
-    "phases_for": "tlkit.strategies",
+    "backbones.registry": (
+        "Backbone",
+        "get_backbone",
+        "list_backbones",
+        "register_backbone",
+    ),
+    "classifier": ("build_classifier",),
+    "distribution": ("all_devices",),
+    "evaluation": ("evaluate_probabilities",),
+    "export": ("export_run",),
+    "phases": (
+        "Phase",
+        "describe",
+    ),
+    "prediction": (
+        "load_imagenet",
+        "load_run",
+        "predict",
+    ),
+    "strategies": ("phases_for",),
+    "training": (
+        "Recipe",
+        "Saving",
+        "evaluate",
+        "find_learning_rate",
+        "fine_tune",
+    ),
 }
 
 __all__ = [
@@ -73,14 +81,4 @@ __all__ = [
     "search",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in ("augment", "data", "models", "search"):
-        return importlib.import_module(f"tlkit.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'tlkit' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = attach(__name__, _HOMES, ("augment", "data", "models", "search"), ("InputError", "__version__"))

@@ -5,8 +5,9 @@ Names resolve when they are used: the layers need Keras alone, the batches what 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlkit.lazy import attach
 
 if TYPE_CHECKING:
     from tlkit.augment.batches import ArrayStore, AugmentedDataset
@@ -30,7 +31,6 @@ _HOMES = {
     "trivial": ("TrivialAugment",),
     "view": ("RandomView",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "PRESETS",
@@ -47,12 +47,4 @@ __all__ = [
     "preset",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(f"tlkit.augment.{_HOME_OF[name]}"), name)
-    raise AttributeError(f"module 'tlkit.augment' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = attach(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlkit.lazy import attach
 
 if TYPE_CHECKING:
     from tlkit.data.archives import from_archive
@@ -43,7 +44,6 @@ _HOMES = {
     "tfds": ("from_tfds",),
     "transform": ("Transform", "make_transform"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Audit",
@@ -76,12 +76,4 @@ __all__ = [
     "scan",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(f"tlkit.data.{_HOME_OF[name]}"), name)
-    raise AttributeError(f"module 'tlkit.data' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = attach(__name__, _HOMES)

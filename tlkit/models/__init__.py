@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlkit.lazy import attach
 
 if TYPE_CHECKING:
     from tlkit.models.alexnet import AlexNet
@@ -45,7 +46,6 @@ _HOMES = {
     "unet": ("SmallUNet", "SmallUNetPlain", "UNet"),
     "vgg": ("VGG11", "SmallVGG"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "VGG11",
@@ -79,12 +79,4 @@ __all__ = [
     "with_auxiliary_heads",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(f"tlkit.models.{_HOME_OF[name]}"), name)
-    raise AttributeError(f"module 'tlkit.models' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = attach(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlkit.lazy import attach
 
 if TYPE_CHECKING:
     from tlkit.prediction.computing import predict, predict_pictures
@@ -17,7 +18,6 @@ _HOMES = {
     "outcome": ("Prediction", "Ranked", "Wanted"),
     "pictures": ("Picture", "find_pictures"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Classifier",
@@ -34,12 +34,4 @@ __all__ = [
     "predict_pictures",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(f"tlkit.prediction.{_HOME_OF[name]}"), name)
-    raise AttributeError(f"module 'tlkit.prediction' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = attach(__name__, _HOMES)

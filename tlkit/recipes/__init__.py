@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlkit.lazy import attach
 
 if TYPE_CHECKING:
     from tlkit.recipes.headers import Header, read_header, read_headers
@@ -11,25 +12,21 @@ if TYPE_CHECKING:
     from tlkit.recipes.plotting import write_chart
     from tlkit.recipes.running import main
 
-_HOME_OF = {
-    "Header": "headers",
-    "read_header": "headers",
-    "read_headers": "headers",
-    "Parts": "images",
-    "few": "images",
-    "load_parts": "images",
-    "main": "running",
-    "write_chart": "plotting",
+_HOMES = {
+    "headers": (
+        "Header",
+        "read_header",
+        "read_headers",
+    ),
+    "images": (
+        "Parts",
+        "few",
+        "load_parts",
+    ),
+    "plotting": ("write_chart",),
+    "running": ("main",),
 }
 
 __all__ = ["Header", "Parts", "few", "load_parts", "main", "read_header", "read_headers", "write_chart"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(f"tlkit.recipes.{_HOME_OF[name]}"), name)
-    raise AttributeError(f"module 'tlkit.recipes' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = attach(__name__, _HOMES)

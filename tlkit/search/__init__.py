@@ -5,8 +5,9 @@ Names are resolved when first used: KerasTuner loads Keras, and spaces can be re
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlkit.lazy import attach
 
 if TYPE_CHECKING:
     from tlkit.search.hypermodel import TransferHyperModel
@@ -14,18 +15,16 @@ if TYPE_CHECKING:
     from tlkit.search.space import Parameter, Space, describe_space, read_space
 
 _HOMES = {
-    "Parameter": "tlkit.search.space",
-    "Space": "tlkit.search.space",
-    "TransferHyperModel": "tlkit.search.hypermodel",
-    "describe_space": "tlkit.search.space",
-    "read_space": "tlkit.search.space",
-    "search": "tlkit.search.searching",
+    "hypermodel": ("TransferHyperModel",),
+    "searching": ("search",),
+    "space": (
+        "Parameter",
+        "Space",
+        "describe_space",
+        "read_space",
+    ),
 }
 
 __all__ = ["Parameter", "Space", "TransferHyperModel", "describe_space", "read_space", "search"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'tlkit.search' has no attribute {name!r}")
+__getattr__, __dir__ = attach(__name__, _HOMES)
