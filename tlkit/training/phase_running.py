@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 
-from tlkit.activations import RowDataset, compute
+from tlkit.activations import Activations, RowDataset, compute
 from tlkit.augment.batches import AugmentedDataset
 from tlkit.auxiliary import with_auxiliary_losses
 from tlkit.errors import InputError
@@ -86,7 +86,8 @@ def _not_tried(phase: Phase, began: float, notes: tuple[str, ...]) -> PhaseOutco
 
 
 def _too_long(epoch_seconds: float) -> str:
-    return f"An epoch of it takes about {epoch_seconds / 60:.1f} minutes: a longer --time-budget tries it."
+    told = f"{epoch_seconds:.0f} seconds" if epoch_seconds < 90 else f"{epoch_seconds / 60:.1f} minutes"
+    return f"An epoch of it takes about {told}: a longer --time-budget tries it."
 
 
 def _start(job: Job) -> PhaseOutcome:
@@ -129,55 +130,66 @@ def _train_after_cut(job: Job, phase: Phase, deadline: float) -> _Trained:
     cut = cut_of(job.model, phase, job.stages)
     assert cut is not None
     prefix, suffix = split_model(job.model, cut)
-    computed = []
-    for data, name in zip((without_augmentation(job.train), job.validation), PARTS, strict=True):
-        computed.append(compute(prefix, data, name, job.step, job.recipe.extraction))
-    resumed = job.saves.resumed is not None
-    if not resumed:
-        job.history.extractions += [
-            {"phase": phase.name, "part": name, **found.facts} for found, name in zip(computed, PARTS, strict=True)
-        ]
+    pairs = zip((without_augmentation(job.train), job.validation), PARTS, strict=True)
+    computed = [compute(prefix, data, name, job.step, job.recipe.extraction) for data, name in pairs]
     views = Augmented(job, prefix) if isinstance(job.train, AugmentedDataset) else None
-    notes = list(dict.fromkeys(note for found in computed for note in found.notes))
     try:
-        labels = [
-            checked_labels(found.labels, job.num_classes, name) for found, name in zip(computed, PARTS, strict=True)
-        ]
-        for found, name in zip(computed, PARTS, strict=True):
-            if isinstance(found.rows, np.ndarray):
-                check_finite(found.rows, f"the features of {name} image")
+        labels = _labels_of(job, computed)
+        notes = list(dict.fromkeys(note for found in computed for note in found.notes))
+        resumed = job.saves.resumed is not None
+        if not resumed:
+            told = zip(computed, PARTS, strict=True)
+            job.history.extractions += [{"phase": phase.name, "part": name, **found.facts} for found, name in told]
         if phase.convex_head and not resumed:
-            features = [(np.asarray(found.rows), known) for found, known in zip(computed, labels, strict=True)]
-            varied = views.for_head() if views else []
-            with job.step("Fitting the head", "penalties") as on_progress:
-                if varied:
-                    probe, better = set_head_on_views(
-                        job.model, features[0], varied, features[1], job.recipe, on_progress
-                    )
-                    notes.append(tell_head(len(varied), better))
-                else:
-                    notes += [MIXES_ALONE] if views else []
-                    probe = set_convex_head(job.model, features[0], features[1], job.recipe, on_progress)
-            record_probe(job.history, probe)
-        size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
-        sizes = (size or getattr(data, "batch_size", None) or BATCH_SIZE for data in (job.train, job.validation))
-        train, validation = (
-            Part(RowDataset(found.rows, known, size, shuffle, job.seed), known, size)
-            for found, known, size, shuffle in zip(computed, labels, sizes, (True, False), strict=True)
-        )
+            notes += _fit_head(job, computed, labels, views)
+        train, validation = _parts_of(job, computed, labels)
         if views and phase.epochs:
             train = views.part(labels[0], train.batch_size)
             validation = with_labels_like(validation, train, job.num_classes)
             notes.append(views.tell(phase.epochs))
-        notes = list(job.saves.notes) if resumed else notes
-        job.saves.notes = tuple(notes)
+        job.saves.notes = job.saves.notes if resumed else tuple(notes)
         fitted = fit_part(job, suffix, phase, train, validation, deadline) if phase.epochs else Fitted(())
-        return _judged(job, suffix, validation, replace(fitted, notes=(*notes, *fitted.notes)))
+        return _judged(job, suffix, validation, replace(fitted, notes=(*job.saves.notes, *fitted.notes)))
     finally:
         for found in computed:
             found.close()
         if views:
             views.close()
+
+
+def _labels_of(job: Job, computed: list[Activations]) -> list[np.ndarray]:
+    """Returns the labels of what was computed, both looked at."""
+    labels = []
+    for found, name in zip(computed, PARTS, strict=True):
+        labels.append(checked_labels(found.labels, job.num_classes, name))
+        if isinstance(found.rows, np.ndarray):
+            check_finite(found.rows, f"the features of {name} image")
+    return labels
+
+
+def _fit_head(job: Job, computed: list[Activations], labels: list[np.ndarray], views: Augmented | None) -> list[str]:
+    """Fits the convex head, to augmented views as well where that validates better, and returns what to tell."""
+    train, validation = ((np.asarray(found.rows), known) for found, known in zip(computed, labels, strict=True))
+    varied = views.for_head() if views else []
+    with job.step("Fitting the head", "penalties") as on_progress:
+        if varied:
+            probe, better = set_head_on_views(job.model, train, varied, validation, job.recipe, on_progress)
+            notes = [tell_head(len(varied), better)]
+        else:
+            probe = set_convex_head(job.model, train, validation, job.recipe, on_progress)
+            notes = [MIXES_ALONE] if views else []
+    record_probe(job.history, probe)
+    return notes
+
+
+def _parts_of(job: Job, computed: list[Activations], labels: list[np.ndarray]) -> tuple[Part, Part]:
+    """Returns what trains and what judges, as batches of rows."""
+    wanted = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
+    parts = []
+    for data, found, known, shuffle in zip((job.train, job.validation), computed, labels, (True, False), strict=True):
+        size = wanted or getattr(data, "batch_size", None) or BATCH_SIZE
+        parts.append(Part(RowDataset(found.rows, known, size, shuffle, job.seed), known, size))
+    return parts[0], parts[1]
 
 
 def _judged(job: Job, part: keras.Model, validation: Part, fitted: Fitted) -> _Trained:
