@@ -20,6 +20,7 @@ LEVELS = (
         "rules",
         "config",
         "config_files",
+        "config_conditions",
         "run",
         "cache",
         "locks",

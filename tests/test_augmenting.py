@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from tlkit.augmenting import choose_augmentation, try_flip
+from tlkit.augmenting import Augmentation, choose_augmentation, try_flip
 from tlkit.config import AugmentationConfig
 
 AUTO = AugmentationConfig(augment="auto")
@@ -42,6 +42,8 @@ def test_auto_flips_what_keeps_its_class_and_says_why() -> None:
     assert chosen.reasons[1].startswith("No flips: a head on the frozen features names 9")
     told = chosen.to_dict(chosen.layers(32, 3))
     assert told["flip"] is False
+    mixed = Augmentation(AugmentationConfig(mixup=0.2))
+    assert mixed.to_dict(mixed.layers(32, 3))["flip"] is False  # Nothing flips: test-time augmentation must not either.
     assert told["flip_test"]["images"] == 1000
     assert "flip=False" in told["layers"][0]
 

@@ -42,7 +42,7 @@ def test_broken_pictures_are_passed_over(tmp_path: Path) -> None:
     [
         (["--augment", "standart"], "Unknown augment. Expected one of"),
         (["--augment", "auto"], "Received: auto, which finetune decides"),
-        (["--strength", "3"], "strength to be at least 0 and less than 2. Received: 3."),
+        (["--strength", "3"], "strength to be at least 0 and at most 2. Received: 3."),
         (["--mixup", "-1"], "mixup to be at least 0"),
         (["--pictures", "0"], "pictures from 1 to 40. Received: 0."),
         (["--views", "99"], "views from 1 to 40. Received: 99."),

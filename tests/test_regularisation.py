@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tlkit.classifier import build_classifier
 from tlkit.errors import InputError
 from tlkit.regularisation import pulled_to_start, with_stochastic_depth
 
@@ -51,12 +52,31 @@ def test_branches_are_skipped_by_picture_and_rates_rise(images: np.ndarray) -> N
     np.testing.assert_allclose(made[~skipped], plain[~skipped] / 0.75, rtol=1e-3, atol=1e-4)
 
 
-def test_branches_that_drop_already_are_left_alone() -> None:
+def test_branches_that_drop_already_get_the_rate_in_place_of_their_own(images: np.ndarray) -> None:
+    inputs = keras.Input((8, 8, 3))
+    own = keras.layers.Dropout(0.9, noise_shape=(None, 1, 1, 1), name="own")
+    x = keras.layers.Add()([own(keras.layers.Conv2D(3, 1)(inputs)), inputs])
+    x = keras.layers.Add()([keras.layers.Conv2D(3, 1)(keras.layers.Conv2D(3, 1)(x)), x])
+    model = keras.Model(inputs, x)
+    twin = with_stochastic_depth(model, 0.5)
+    drops = [layer for layer in twin.layers if isinstance(layer, keras.layers.Dropout)]
+    assert [(layer.name, layer.rate) for layer in drops] == [("stochastic_depth_1", 0.25), ("stochastic_depth_2", 0.5)]
+    np.testing.assert_allclose(twin.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6)
+    assert model.get_layer("own").rate == 0.9
+
+
+def test_a_network_without_residual_blocks_is_told() -> None:
     inputs = keras.Input((4, 4, 3))
-    branch = keras.layers.Dropout(0.2, noise_shape=(None, 1, 1, 1))(keras.layers.Conv2D(3, 1)(inputs))
-    model = keras.Model(inputs, keras.layers.Add()([branch, inputs]))
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 1)(inputs))
     with pytest.raises(InputError, match="Expected a network with residual blocks"):
         with_stochastic_depth(model, 0.1)
+
+
+def test_efficientnet_takes_it() -> None:
+    model = build_classifier("efficientnet_lite0", 2, image_size=32, weights="none")
+    drops = [layer for layer in with_stochastic_depth(model, 0.2).layers if layer.name.startswith("stochastic_depth")]
+    assert len(drops) == 9
+    assert drops[-1].rate == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])

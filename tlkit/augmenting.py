@@ -73,7 +73,7 @@ class Augmentation:
         return {
             "preset": self.asked.augment,
             "strength": self.asked.strength,
-            "flip": bool(layers) and self.asked.flip is not False,
+            "flip": any(getattr(layer, "flip", False) for layer in layers),
             "layers": [repr(layer) for layer in layers],
             "reasons": list(self.reasons),
             "flip_test": test and asdict(test) | {"keeps_class": test.keeps_class},

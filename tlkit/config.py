@@ -94,7 +94,7 @@ class TrainingConfig:
     )
     optimizer: str | None = option(None, f"One of {', '.join(OPTIMIZERS)} [default: adamw].", choices=OPTIMIZERS)
     layer_decay: float | None = option(
-        None, "Rate of a stage over that of the next [default: the strategy's own].", above=0, below=1.0000001
+        None, "Rate of a stage over that of the next [default: the strategy's own].", above=0, maximum=1
     )
     weight_decay: float | None = option(None, "Decay of kernels [default: the strategy's own].", minimum=0)
     clip_norm: float = option(1.0, "Largest norm of all gradients together.", above=0)
@@ -128,12 +128,14 @@ class AugmentationConfig:
     augment: str = option(
         "none", "How training pictures are varied: none, light, standard, strong or auto.", choices=AUGMENTATIONS
     )
-    strength: float = option(1.0, "Factor of how far augmentation goes.", minimum=0, below=2.0000001)
+    strength: float = option(1.0, "Factor of how far the layers of a preset go, 0 to 2.", minimum=0, maximum=2)
     flip: bool | None = option(None, "Whether mirror images keep their class [default: auto tries it, others flip].")
-    views: int = option(4, "Views of each picture, where outputs of the frozen part are kept.", minimum=1)
-    mixup: float | None = option(None, "Alpha of MixUp, 0 for none [default: the preset's].", minimum=0, below=10.00001)
+    views: int = option(4, "Views of each picture, where a part is frozen, 1 to 100.", minimum=1, maximum=100)
+    mixup: float | None = option(
+        None, "Alpha of MixUp up to 10, 0 for none [default: the preset's].", minimum=0, maximum=10
+    )
     cutmix: float | None = option(
-        None, "Alpha of CutMix, 0 for none [default: the preset's].", minimum=0, below=10.00001
+        None, "Alpha of CutMix up to 10, 0 for none [default: the preset's].", minimum=0, maximum=10
     )
 
 
@@ -161,7 +163,7 @@ class EvaluationConfig:
     """How the model is judged."""
 
     sensitivity: float | None = option(
-        None, "For two classes: wanted share of the second that is found; sets the threshold.", above=0, below=1.0000001
+        None, "For two classes: wanted share of the second that is found; sets the threshold.", above=0, maximum=1
     )
 
 

@@ -45,7 +45,7 @@ def preview(
     Raises:
         InputError: A value or a path cannot be used.
     """
-    _check(asked, pictures, views, output)
+    _check(asked, image_size, pictures, views, output)
     with console.quiet_step("Starting Keras"):
         start_keras()
         from PIL import Image
@@ -59,14 +59,17 @@ def preview(
     run.write_bytes(output, buffer.getvalue())
     for layer in layers or ["No layers: pictures stay as they are."]:
         console.say(f"  {layer}")
-    console.say(f"Left: as they are. Right: {views} views of each, as the first epochs would see them.")
+    told = "as the first epochs would see them" if layers else "all the same"
+    console.say(f"Left: as they are. Right: {views} views of each, {told}.")
     console.say(f"Written: {output}")
 
 
-def _check(asked: AugmentationConfig, pictures: int, views: int, output: Path) -> None:
+def _check(asked: AugmentationConfig, image_size: int, pictures: int, views: int, output: Path) -> None:
     for name, value in (("pictures", pictures), ("views", views)):
         if not 1 <= value <= LARGEST_SHEET:
             raise InputError(f"Expected {name} from 1 to {LARGEST_SHEET}. Received: {value}.")
+    if image_size < 1:
+        raise InputError(f"Expected an image size of at least 1 pixel. Received: {image_size}.")
     if asked.augment == "auto":
         raise InputError(
             "Expected none, light, standard or strong to preview. Received: auto, which finetune decides by looking "

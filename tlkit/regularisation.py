@@ -16,8 +16,8 @@ def with_stochastic_depth(model: keras.Model, rate: float) -> keras.Model:
     """Makes a twin of a network, of the same layers, whose residual branches are skipped by chance while it trains.
 
     Huang et al., "Deep networks with stochastic depth" (2016): the rate rises from the first block to the last, where
-    it is `rate`; for each picture by itself. Branches that have such a dropout of their own keep it. The twin shares
-    all weights; the network itself, which is what is saved, stays as it was.
+    it is `rate`; for each picture by itself. A branch that has such a dropout of its own, as in EfficientNet, gets this
+    rate in its place. The twin shares all weights; the network itself, which is what is saved, stays as it was.
 
     Args:
         model: A functional model with `keras.layers.Add` where a branch meets its shortcut.
@@ -28,22 +28,21 @@ def with_stochastic_depth(model: keras.Model, rate: float) -> keras.Model:
     """
     if not 0 <= rate < 1:
         raise InputError(f"Expected stochastic_depth from 0 to below 1. Received: {rate:g}.")
-    branches = _branches(model)
-    if not branches:
-        raise InputError(
-            f"Expected a network with residual blocks for stochastic depth. Received: {model.name}, with none. "
-            "Leave --stochastic-depth out."
+    branches = require_branches(model)
+    drops, own = {}, {}
+    for place, (name, branch) in enumerate(branches.items(), start=1):
+        drop = keras.layers.Dropout(
+            rate * place / len(branches), noise_shape=(None, 1, 1, 1), name=f"stochastic_depth_{place}"
         )
-    drops = {
-        name: keras.layers.Dropout(
-            rate * (place + 1) / len(branches), noise_shape=(None, 1, 1, 1), name=f"stochastic_depth_{place + 1}"
-        )
-        for place, name in enumerate(branches)
-    }
+        source = _inputs(model.get_layer(name))[branch]._keras_history.operation
+        if _drops_whole_branches(source):
+            own[source.name] = drop
+        else:
+            drops[name] = drop
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
         if getattr(layer, "name", None) not in drops:
-            return layer(*inputs, **options)
+            return own.get(getattr(layer, "name", None), layer)(*inputs, **options)
         tensors = list(inputs[0])
         branch = branches[layer.name]
         tensors[branch] = drops[layer.name](tensors[branch])
@@ -52,8 +51,12 @@ def with_stochastic_depth(model: keras.Model, rate: float) -> keras.Model:
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
-def _branches(model: keras.Model) -> dict[str, int]:
-    """Returns which input of each residual sum is the branch, in order: the one computed in more steps."""
+def require_branches(model: keras.Model) -> dict[str, int]:
+    """Returns which input of each residual sum is the branch, in order: the one computed in more steps.
+
+    Raises:
+        InputError: There is no residual sum.
+    """
     depth: dict[int, int] = {}
     found = {}
     for operation in model.operations:
@@ -62,8 +65,13 @@ def _branches(model: keras.Model) -> dict[str, int]:
         depth[id(operation)] = 1 + max(depths, default=0)
         if isinstance(operation, keras.layers.Add) and len(sources) == 2:
             branch = depths.index(max(depths))
-            if not _drops_whole_branches(sources[branch]) and len(sources[branch].output.shape) == 4:
+            if len(sources[branch].output.shape) == 4:
                 found[operation.name] = branch
+    if not found:
+        raise InputError(
+            f"Expected a network with residual blocks for stochastic depth. Received: {model.name}, with none. "
+            "Leave --stochastic-depth out."
+        )
     return found
 
 
@@ -94,7 +102,7 @@ class PullToStart(keras.regularizers.Regularizer):
 def pulled_to_start(model: keras.Model, strength: float) -> Iterator[None]:
     """Pulls all trainable weights to what they are now, for as long as this lasts; compile the model within.
 
-    The pull is part of the training loss and of `val_loss`. It leaves no trace in a saved model.
+    The pull is part of the training loss alone. It leaves no trace in a saved model.
 
     Args:
         model: Its trainable weights are pulled; biases and the scale and shift of normalisation are spared.

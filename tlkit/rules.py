@@ -19,6 +19,7 @@ class Rule:
         choices: All values there are, for text.
         words: Words that stand in for a number.
         minimum: Smallest number.
+        maximum: Largest number.
         below: Numbers must be below this.
         above: Numbers must be above this.
         check: Raises InputError where a text is wrong.
@@ -28,6 +29,7 @@ class Rule:
     choices: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     minimum: float = -math.inf
+    maximum: float = math.inf
     below: float = math.inf
     above: float = -math.inf
     check: Callable[[Any], object] | None = None
@@ -43,10 +45,11 @@ class Rule:
         return None
 
     def _range_problem(self, name: str, value: float) -> str | None:
-        if math.isfinite(value) and value >= self.minimum and value > self.above and value < self.below:
+        if math.isfinite(value) and self.minimum <= value <= self.maximum and self.above < value < self.below:
             return None
         bounds = [f"at least {self.minimum:g}"] if self.minimum > -math.inf else []
         bounds += [f"greater than {self.above:g}"] if self.above > -math.inf else []
+        bounds += [f"at most {self.maximum:g}"] if self.maximum < math.inf else []
         bounds += [f"less than {self.below:g}"] if self.below < math.inf else []
         return f"Expected {name} to be {' and '.join(bounds) or 'a finite number'}. Received: {value:g}."
 

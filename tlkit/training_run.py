@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit import console, run
 from tlkit.config import AUTO, Config, TrainingConfig
-from tlkit.varying import steadiness_before, vary, write_steadiness
+from tlkit.varying import steadiness_before, vary, write_reach, write_steadiness
 
 if TYPE_CHECKING:
     import keras
@@ -83,6 +83,7 @@ def train(
     columns = history.history
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     write_history(folder, rows)
+    write_reach(folder, history.outcomes)
     write_phase_gains(folder, gains_table(history.outcomes, groups, config.training.seed))
     if flows := [outcome.flow for outcome in history.outcomes if outcome.flow]:
         write_flows(folder, flows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tlkit.explaining import PooledFeatures
     from tlkit.symmetry import Steadiness
     from tlkit.training.job import Step
+    from tlkit.training.outcome import PhaseOutcome
 
 SHEET_PICTURES, SHEET_VIEWS, SHEET_SIDE = 6, 7, 96
 
@@ -65,6 +68,17 @@ def vary(
     for reason in chosen.reasons:
         console.say(f"  {reason}")
     return augmented
+
+
+def write_reach(folder: Path, outcomes: Sequence[PhaseOutcome]) -> None:
+    """Adds to augmentation.json whether the pictures that it tells of were trained on, and what was told of that."""
+    from tlkit.training.augmented import reached
+
+    path = folder / run.AUGMENTATION
+    if path.exists():
+        trained_on, told = reached(outcomes)
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        run.write_json(path, facts | {"trained_on": trained_on, "told": " ".join(told)})
 
 
 def _choose(

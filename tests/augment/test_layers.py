@@ -285,6 +285,9 @@ def test_layers_work_with_those_of_keras(images: np.ndarray, labels: np.ndarray)
     assert np.asarray(piped["labels"]).shape == (8, CLASSES)
 
 
+RGBA = np.zeros((2, 8, 8, 4), "float32")
+
+
 def test_presets_can_be_read() -> None:
     assert preset("none", 224) == []
     assert "RandomView(size=224" in repr(preset("light", 224, flip=False))
@@ -312,6 +315,14 @@ def test_presets_can_be_read() -> None:
         (lambda: TrivialAugment(3), "strength from 0 to 2"),
         (lambda: RandomView(64).output_size((40, 48)), "crops of 64 pixels a side, pictures of 48 x 40"),
         (lambda: Augment(preset("strong", 64)).output_size((40, 40)), "crops of 64 pixels a side"),
+        (lambda: preset("auto"), "none, light, standard, strong. Received: 'auto', which tlkit finetune decides"),
+        (lambda: Augment(["light"]), "Expected Keras layers.* Received: 'light'"),
+        (lambda: Augment([{"class_name": "Bogus", "config": {}}]), "Keras or tlkit knows. Received: 'Bogus'"),
+        *(
+            (lambda layer=layer: layer.values(RGBA, np.zeros((2, 8), "float32")), "channels. Received: 4.")
+            for layer in (RandomColour(), TrivialAugment(), RandomErasing())
+        ),
+        (lambda: MixUp(3)._shares(np.array([0, 3])), "labels from 0 to 2 to mix. Received: 0 to 3."),
     ],
 )
 def test_mistakes_are_told_in_a_line(call: Callable[[], Any], told: str) -> None:

@@ -11,6 +11,7 @@ from keras import ops
 from tlkit.augment.layer import SERIALISED, Augmentation, central_crop, picture_size
 from tlkit.augment.mixing import Mix
 from tlkit.augment.warp import Size, compose, warp
+from tlkit.errors import InputError
 
 
 @keras.saving.register_keras_serializable(SERIALISED)
@@ -27,7 +28,7 @@ class Augment(Augmentation):
 
     def __init__(self, layers: Sequence[keras.layers.Layer], seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.layers = [keras.saving.deserialize_keras_object(one) if isinstance(one, dict) else one for one in layers]
+        self.layers = [_layer_of(one) for one in layers]
         self.num_draws = sum(layer.num_draws for layer in self.layers if isinstance(layer, Augmentation))
 
     @property
@@ -102,6 +103,18 @@ class Augment(Augmentation):
     def get_config(self) -> dict[str, Any]:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
         return {**super().get_config(), "layers": layers}
+
+
+def _layer_of(one: Any) -> keras.layers.Layer:
+    """Returns a layer, made anew where it comes as Keras writes it down."""
+    try:
+        layer = keras.saving.deserialize_keras_object(one) if isinstance(one, dict) else one
+    except (TypeError, ValueError) as error:
+        named = one.get("class_name", one)
+        raise InputError(f"Expected a layer that Keras or tlkit knows. Received: {named!r}.") from error
+    if not isinstance(layer, keras.layers.Layer):
+        raise InputError(f"Expected Keras layers, such as preset('standard') gives. Received: {layer!r}.")
+    return layer
 
 
 class _Moves:

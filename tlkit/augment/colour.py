@@ -60,6 +60,7 @@ class RandomColour(Augmentation):
         self.hue = require_share("hue", hue)
 
     def values(self, images: Any, draws: Any) -> Any:
+        require_colours(images)
         amounts = (self.brightness, self.contrast, self.saturation)
         factors = [between(draws[:, index], 1 - amount, 1 + amount) for index, amount in enumerate(amounts)]
         turn = between(draws[:, 3], -self.hue, self.hue) * math.pi if self.hue else None
@@ -96,6 +97,12 @@ def _hue_matrix(turn: Any) -> Any:
     return ops.matmul(ops.matmul(ops.convert_to_tensor(FROM_YIQ), turned), ops.convert_to_tensor(TO_YIQ))
 
 
+def require_colours(images: Any) -> None:
+    """Raises InputError for pictures that have not three channels."""
+    if images.shape[-1] != 3:
+        raise InputError(f"Expected pictures of three channels. Received: {images.shape[-1]}.")
+
+
 def mean_grey(images: Any) -> Any:
     """Returns the mean luma of each picture, float32 (n,), from 0 to 255."""
     return ops.sum(ops.mean(images, axis=(1, 2)) * GREY, axis=-1)
@@ -103,8 +110,6 @@ def mean_grey(images: Any) -> Any:
 
 def recolour(images: Any, matrix: Any, offset: Any) -> Any:
     """Multiplies each colour by its picture's matrix (n, 3, 3), adds the offset (n, 3) and keeps 0 to 255."""
-    if images.shape[-1] != 3:
-        raise InputError(f"Expected pictures of three channels. Received: {images.shape[-1]}.")
     if keras.backend.backend() == "tensorflow":  # Its products of small matrices are faster than sums; JAX's are not.
         height, width = images.shape[1:3]
         product = ops.matmul(ops.reshape(images, (-1, height * width, 3)), ops.transpose(matrix, (0, 2, 1)))

@@ -10,6 +10,7 @@ from keras import ops
 
 from tlkit.augment.layer import SERIALISED, Augmentation, between, require_range, require_share
 from tlkit.augment.warp import Size
+from tlkit.errors import InputError
 
 
 @keras.saving.register_keras_serializable(SERIALISED)
@@ -46,6 +47,8 @@ class RandomErasing(Augmentation):
         self.ratio = require_range("ratio", ratio, 0.1, 10.0)
 
     def values(self, images: Any, draws: Any) -> Any:
+        if images.shape[-1] not in (1, 3):
+            raise InputError(f"Expected pictures of one or three channels. Received: {images.shape[-1]}.")
         size = (images.shape[1], images.shape[2])
         area = between(draws[:, 1], *self.scale) * (size[0] * size[1])
         stretch = ops.exp(between(draws[:, 2], *(math.log(value) for value in self.ratio)))

@@ -32,7 +32,7 @@ class Mix(Augmentation):
         **kwargs: As for every Keras layer.
 
     Raises:
-        InputError: A value is out of range, or there are no labels.
+        InputError: A value is out of range, or there are no labels, or they are no classes.
     """
 
     num_draws = 4
@@ -103,10 +103,23 @@ class Mix(Augmentation):
             raise InputError(
                 f"Expected labels (n,) or (n, {self.num_classes}) to mix. Received: shape {tuple(labels.shape)}."
             )
+        _check_range(labels, self.num_classes)
         return ops.one_hot(ops.cast(labels, "int32"), self.num_classes, dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes, "alpha": self.alpha, "share": self.share}
+
+
+def _check_range(labels: Any, num_classes: int) -> None:
+    """Raises InputError for labels that are no class; within a graph their values are not known."""
+    try:
+        known = np.asarray(labels)
+    except (NotImplementedError, TypeError, ValueError):
+        return
+    if known.size and not 0 <= known.min() <= known.max() < num_classes:
+        raise InputError(
+            f"Expected labels from 0 to {num_classes - 1} to mix. Received: {known.min()} to {known.max()}."
+        )
 
 
 @keras.saving.register_keras_serializable(SERIALISED)

@@ -49,8 +49,13 @@ def preset(
         layers = preset("standard", 224, flip=False)
         model = keras.Sequential([keras.Input((256, 256, 3)), *layers, network])
     """
+    if name == "auto":
+        raise InputError(
+            f"Expected a preset of fixed layers: {', '.join(PRESETS)}. Received: 'auto', which tlkit finetune decides "
+            "by looking at features."
+        )
     if name not in PRESETS:
-        raise unknown_name("augmentation", name, (*PRESETS, "auto"))
+        raise unknown_name("augmentation", name, PRESETS)
     require_share("strength", strength, LARGEST_STRENGTH)
     return [*_pictures(name, size, strength, flip), *_mixes(name, num_classes, mixup, cutmix)]
 

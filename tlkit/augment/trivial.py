@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tlkit.augment.colour import IDENTITY, WHITE, colour_change, mean_grey, recolour
+from tlkit.augment.colour import IDENTITY, WHITE, colour_change, mean_grey, recolour, require_colours
 from tlkit.augment.layer import SERIALISED, Augmentation, between, require_share
 from tlkit.augment.warp import Size, affine
 
@@ -73,6 +73,7 @@ class TrivialAugment(Augmentation):
         return affine(((cosine, shear[0] - sine, shift[0]), (shear[1] + sine, cosine, shift[1])))
 
     def values(self, images: Any, draws: Any) -> Any:
+        require_colours(images)
         changed = recolour(images, *self._colours(images, draws))
         amount = draws[:, 1] * self.strength
         threshold = ops.where(self._is("solarise", draws), WHITE * (1 - amount / 2), WHITE + 1)

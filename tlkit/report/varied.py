@@ -86,7 +86,9 @@ def told_augmentation(facts: dict[str, Any]) -> list[str]:
     told = [str(reason) for reason in facts["reasons"]]
     if facts.get("told"):
         told.append(str(facts["told"]))
-    if facts.get("mixes"):
+    if not facts.get("trained_on", True):
+        told.append("So nothing was trained on augmented pictures: all figures are on plain ones.")
+    elif facts.get("mixes"):
         told.append(
             "Training pictures and labels are mixed, so training accuracy tells how often the larger part of a mixture "
             "was named; it is lower than on plain pictures. Validation figures are on plain pictures with hard labels."

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tlkit.config_conditions import CONDITIONS
 from tlkit.search.parameters import Parameter
-from tlkit.search.presets import CONDITIONS
 
 
 def apply_conditions(

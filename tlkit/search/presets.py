@@ -5,45 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tlkit.backbones.registry import get_backbone
-from tlkit.config import AUTO, OPTIMIZERS, POOLINGS, Config
+from tlkit.config import OPTIMIZERS, POOLINGS, Config
+from tlkit.config_conditions import CONDITIONS
 from tlkit.errors import unknown_name
 
 PRESETS = ("head", "quick", "full", "scratch")
-
-CONVEX = (AUTO, "frozen", "partial", "gradual", "full")  # Strategies that begin with the convex head.
-GRADIENT = (AUTO, "partial", "gradual", "full", "scratch")  # Strategies that train by gradients.
-TUNED = (AUTO, "partial", "gradual", "full")  # Those of them that start from weights worth keeping.
-VARIED = ("light", "standard", "strong", AUTO)
-
-# An option does nothing, and is then no part of a trial, unless the option named has one of the values.
-CONDITIONS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "head": ("strategy", CONVEX),
-    "penalty": ("strategy", CONVEX),
-    "balance": ("head", ("logistic",)),
-    "train_from": ("strategy", (AUTO, "partial", "gradual")),
-    "layer_decay": ("strategy", TUNED),
-    "l2_sp": ("strategy", TUNED),
-    "stochastic_depth": ("strategy", ("full", "scratch")),
-    "strength": ("augment", VARIED),
-    "flip": ("augment", VARIED),
-} | dict.fromkeys(
-    (
-        "accumulate",
-        "augment",
-        "batch_size",
-        "clip_norm",
-        "cutmix",
-        "dropout",
-        "ema",
-        "epochs",
-        "label_smoothing",
-        "learning_rate",
-        "mixup",
-        "optimizer",
-        "weight_decay",
-    ),
-    ("strategy", GRADIENT),
-)
 
 # In the order in which they are decided: whatever conditions name comes first.
 SEARCHABLE = (

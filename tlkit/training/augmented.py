@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -9,8 +11,10 @@ from tlkit.augment.batches import AugmentedDataset
 from tlkit.augment.mixing import Mix
 from tlkit.training.datasets import Part
 from tlkit.training.job import Job
+from tlkit.training.outcome import PhaseOutcome
 from tlkit.views import ViewDataset, Views
 
+HEAD_ON_VIEWS, HEAD_ON_PLAIN = "The head was fitted to the pictures", "The head was fitted to plain pictures"
 MIXES_ALONE = "MixUp and CutMix do not reach the convex head, which wants one class for each picture."
 
 
@@ -71,8 +75,16 @@ def _mixes(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, Mix | keras.layers.MixUp | keras.layers.CutMix)
 
 
+def reached(outcomes: Sequence[PhaseOutcome]) -> tuple[bool, tuple[str, ...]]:
+    """Tells whether any phase trained on augmented pictures, and what was told of those that might have."""
+    own = (HEAD_ON_VIEWS, HEAD_ON_PLAIN, MIXES_ALONE)
+    told = tuple(note for outcome in outcomes for note in outcome.notes if note.startswith(own))
+    trained = any(outcome.phase.epochs and outcome.probabilities is not None for outcome in outcomes)
+    return trained or any(note.startswith(HEAD_ON_VIEWS) for note in told), told
+
+
 def tell_head(views: int, better: bool) -> str:
     """Returns in a sentence what the convex head was fitted to."""
     if better:
-        return f"The head was fitted to the pictures and {views} augmented views of each, which validates better."
-    return f"The head was fitted to plain pictures, which validates better than with {views} augmented views of each."
+        return f"{HEAD_ON_VIEWS} and {views} augmented views of each, which validates better."
+    return f"{HEAD_ON_PLAIN}, which validates better than with {views} augmented views of each."

@@ -16,6 +16,7 @@ from tlkit.activations import compute_ahead
 from tlkit.errors import InputError
 from tlkit.graph import head_dense, require_functional
 from tlkit.phases import Phase
+from tlkit.regularisation import require_branches
 from tlkit.training.datasets import check_arrays, without_augmentation
 from tlkit.training.determinism import enable_determinism
 from tlkit.training.job import Job, Step, silent
@@ -101,6 +102,8 @@ def fine_tune(
             "Expected a strategy that trains everything, full or scratch, with stochastic_depth. Received: phases that "
             "train less. Leave --stochastic-depth out."
         )
+    if recipe.stochastic_depth:
+        require_branches(model)
     notes = (enable_determinism(),) if recipe.deterministic else ()
     history = FineTuneHistory()
     history.set_model(model)
