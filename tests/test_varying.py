@@ -57,7 +57,13 @@ def test_auto_decides_shows_and_measures(source: dict[str, str], tmp_path: Path,
     keras.models.load_model(folder / run.MODEL)
     told = capsys.readouterr().out
     assert "a head on the frozen features names" in told
-    assert "augmented views of each" in told
+    assert facts["told"] in told
+    assert "augmented views of each" in facts["told"]
+    assert facts["trained_on"] == facts["told"].startswith("The head was fitted to the pictures")
+    for report in (page, text):
+        assert facts["told"] in report
+        assert ("Training figures are on augmented pictures" in report) == facts["trained_on"]
+        assert ("nothing was trained on augmented pictures" in report) == (not facts["trained_on"])
 
     assert main(["evaluate", str(folder), "--tta"]) == 0
     told = capsys.readouterr().out
