@@ -289,7 +289,7 @@ def main() -> None:
         return
     if not options.table:
         run(wanted, options.sources)
-    heading = "# Recipes\n\nMean test accuracy (lowest-highest over seeds), and the median time of training on one core beside others at work.\n"
+    heading = "# Recipes\n\nMean test accuracy (lowest-highest over seeds), and the median time on one core.\n"
     notes = "Written by `python benchmarks/recipes.py --table`, which tells how the cells are made. "
     planned_names = {cell.name for cell in cells()}
     measured = f"{len(planned_names & set(read_results()))} of {len(planned_names)} planned cells are measured.\n"
