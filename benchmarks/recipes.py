@@ -291,10 +291,10 @@ def main() -> None:
         run(wanted, options.sources)
     heading = "# Recipes\n\nMean test accuracy (lowest-highest over seeds), and the median time on one core.\n"
     notes = "Written by `python benchmarks/recipes.py --table`, which tells how the cells are made. "
-    planned_names = {cell.name for cell in cells()}
-    measured = f"{len(planned_names & set(read_results()))} of {len(planned_names)} planned cells are measured.\n"
-    TABLE.write_text(f"{heading}{notes}{measured}\n{table(read_results())}\n")
-    print(table(read_results()))
+    rows, names = read_results(), {cell.name for cell in cells()}
+    notes += f"{len(names & set(rows))} of {len(names)} planned cells are measured.\n"
+    TABLE.write_text(f"{heading}{notes}\n{table(rows)}\n")
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -24,33 +24,15 @@ if TYPE_CHECKING:
     from tlkit.training import Recipe, Saving, evaluate, find_learning_rate, fine_tune
 
 _HOMES = {
-    "backbones.registry": (
-        "Backbone",
-        "get_backbone",
-        "list_backbones",
-        "register_backbone",
-    ),
+    "backbones.registry": ("Backbone", "get_backbone", "list_backbones", "register_backbone"),
     "classifier": ("build_classifier",),
     "distribution": ("all_devices",),
     "evaluation": ("evaluate_probabilities",),
     "export": ("export_run",),
-    "phases": (
-        "Phase",
-        "describe",
-    ),
-    "prediction": (
-        "load_imagenet",
-        "load_run",
-        "predict",
-    ),
+    "phases": ("Phase", "describe"),
+    "prediction": ("load_imagenet", "load_run", "predict"),
     "strategies": ("phases_for",),
-    "training": (
-        "Recipe",
-        "Saving",
-        "evaluate",
-        "find_learning_rate",
-        "fine_tune",
-    ),
+    "training": ("Recipe", "Saving", "evaluate", "find_learning_rate", "fine_tune"),
 }
 
 __all__ = [

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tlkit.durations import tell_duration
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -68,7 +70,7 @@ def step(text: str, unit: str = "") -> Iterator[OnProgress]:
     reporter = _bar(text, unit) if _console().is_terminal else _lines(text, unit)
     with reporter as on_progress:
         yield on_progress
-    say(f"  {text}: {_seconds(time.monotonic() - started)}")
+    say(f"  {text}: {tell_duration(time.monotonic() - started)}")
 
 
 @contextmanager
@@ -107,7 +109,7 @@ def _lines(text: str, unit: str) -> Iterator[OnProgress]:
             return
         next_line = now + LINE_INTERVAL_SECONDS
         known = done - first[0]
-        left = f", {_seconds((now - first[1]) * (total - done) / known)} left" if known > 0 else ""
+        left = f", {tell_duration((now - first[1]) * (total - done) / known)} left" if known > 0 else ""
         say(f"  {text}: {_count(done, total, unit)}{left}")
 
     yield on_progress
@@ -117,18 +119,6 @@ def _count(done: int, total: int, unit: str) -> str:
     if unit == "bytes":
         return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
     return f"{done:,} of {total:,} {unit}".rstrip()
-
-
-def _seconds(seconds: float) -> str:
-    """Returns a duration for people: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _console() -> Console:

@@ -1,4 +1,4 @@
-"""Lengths of time as people type them: 90s, 10m, 1h30m."""
+"""Lengths of time as people type them, 90s, 10m, 1h30m, and as they read them, 3 min 05 s."""
 
 from __future__ import annotations
 
@@ -22,3 +22,15 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise InputError(f"Expected a time such as 90s, 10m or 1h30m. Received: {text!r}.")
     return seconds
+
+
+def tell_duration(seconds: float, space: str = " ") -> str:
+    """Returns a duration for people: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min; `space` stands before a lone unit."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}{space}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}{space}s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

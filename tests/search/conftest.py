@@ -39,6 +39,24 @@ def make_plan(tmp_path: Path) -> Callable[..., Plan]:
     return make
 
 
+@pytest.fixture
+def children() -> Callable[[int], list[int]]:
+    """Tells the processes that a process has started and that have not ended."""
+
+    def of(parent: int) -> list[int]:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                state, above = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+            except OSError:  # It has ended meanwhile.
+                continue
+            if int(above) == parent and state != "Z":
+                found.append(int(folder.name))
+        return found
+
+    return of
+
+
 def put_features(plan: Plan) -> None:
     """Writes the pixels of digits where the features of the default recipe are looked for."""
     x, y = load_digits(return_X_y=True)

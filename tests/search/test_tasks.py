@@ -20,23 +20,11 @@ from tlkit.search.tasks import CAN_FORK, TaskRunner
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="processes are started afresh on this system")
 
+Children = Callable[[int], list[int]]
 PATIENCE = 60.0
 BROKEN = '[data]\ndata = "/nowhere"\n'
 LONG = '[data]\ndata = "builtin:digits"\n[model]\nbackbone = "scratch:mnist_cnn"\nimage_size = 64\n'
 LONG += '[training]\nstrategy = "scratch"\nepochs = 1000\n'
-
-
-def children(parent: int) -> list[int]:
-    """The processes that a process has started and that have not ended."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, above = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:2]
-        except OSError:  # It has ended meanwhile.
-            continue
-        if int(above) == parent and state != "Z":
-            found.append(int(folder.name))
-    return found
 
 
 def wait_until(holds: Callable[[], Any]) -> Any:
@@ -73,7 +61,7 @@ def server_of(runner: TaskRunner) -> int:
 
 
 def test_tasks_are_forked_from_one_process_and_leave_a_result_and_a_log(
-    runner: TaskRunner, folder: Callable[[str], Path]
+    runner: TaskRunner, folder: Callable[[str], Path], children: Children
 ) -> None:
     places = [folder(BROKEN), folder(BROKEN)]
     found, servers = [], []
@@ -87,7 +75,7 @@ def test_tasks_are_forked_from_one_process_and_leave_a_result_and_a_log(
 
 
 def test_a_deadline_ends_a_task_and_a_dead_process_is_told_and_replaced(
-    runner: TaskRunner, folder: Callable[[str], Path]
+    runner: TaskRunner, folder: Callable[[str], Path], children: Children
 ) -> None:
     runner.run(folder(BROKEN), {"work": "train"}, time.monotonic() + PATIENCE)
     with pytest.raises(Stopped):
@@ -121,7 +109,9 @@ def test_a_deadline_ends_a_task_and_a_dead_process_is_told_and_replaced(
     assert server_of(runner) != server
 
 
-def test_a_task_ends_with_the_search_that_wanted_it(tmp_path: Path, folder: Callable[[str], Path]) -> None:
+def test_a_task_ends_with_the_search_that_wanted_it(
+    tmp_path: Path, folder: Callable[[str], Path], children: Children
+) -> None:
     place = folder(LONG)
     code = "import sys; from pathlib import Path; from tlkit.search.tasks import TaskRunner; "
     code += "TaskRunner(Path(sys.argv[2])).run(Path(sys.argv[1]), {'work': 'train'}, float('inf'))"

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -33,14 +32,9 @@ def oracle_of(plan: Plan) -> Any:
     return make_oracle(plan.settings, plan.space, plan.objective, 0, plan.folder / search_folder.ORACLE)
 
 
-def children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in found.stdout.split()]
-
-
-def worker_named(name: str) -> int | None:
-    """The process of a worker of this test, by its environment."""
-    for pid in children(os.getpid()):
+def worker_named(name: str, among: list[int]) -> int | None:
+    """The process of a worker, by its environment."""
+    for pid in among:
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
             if f"{TUNER_ID}={name}".encode() in file.read().split(b"\0"):
                 return pid
@@ -86,14 +80,14 @@ def test_the_role_is_that_of_kerastuners_variables(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to find the worker that it kills")
-def test_all_trials_end_though_a_worker_is_killed(make_plan: MakePlan) -> None:
+def test_all_trials_end_though_a_worker_is_killed(make_plan: MakePlan, children: Callable[[int], list[int]]) -> None:
     plan = make_plan(trials=60, workers=3)
     oracle, seen = oracle_of(plan), []
     killed: list[int] = []
 
     def kill_one() -> None:
         while not killed:
-            pid = worker_named("worker-1")
+            pid = worker_named("worker-1", children(os.getpid()))
             if pid is not None and "worker-1" in oracle.ongoing_trials:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)

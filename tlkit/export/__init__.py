@@ -12,14 +12,8 @@ if TYPE_CHECKING:
     from tlkit.export.raw_input import with_raw_input
 
 _HOMES = {
-    "exports": (
-        "Exports",
-        "export_run",
-    ),
-    "parity": (
-        "Parity",
-        "ParityError",
-    ),
+    "exports": ("Exports", "export_run"),
+    "parity": ("Parity", "ParityError"),
     "raw_input": ("with_raw_input",),
 }
 

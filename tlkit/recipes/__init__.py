@@ -13,16 +13,8 @@ if TYPE_CHECKING:
     from tlkit.recipes.running import main
 
 _HOMES = {
-    "headers": (
-        "Header",
-        "read_header",
-        "read_headers",
-    ),
-    "images": (
-        "Parts",
-        "few",
-        "load_parts",
-    ),
+    "headers": ("Header", "read_header", "read_headers"),
+    "images": ("Parts", "few", "load_parts"),
     "plotting": ("write_chart",),
     "running": ("main",),
 }

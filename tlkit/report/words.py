@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from tlkit.durations import tell_duration
+
 NARROW_SPACE = "\u202f"  # Between number and unit; it does not break.
 UNDEFINED = "–"
 MARKED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -82,16 +84,7 @@ def counted(count: int, singular: str, plural: str | None = None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Returns a duration, such as 0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
-    if seconds is None:
-        return UNDEFINED
-    if seconds < 9.95:
-        return f"{seconds:.1f}{NARROW_SPACE}s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}{NARROW_SPACE}s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return UNDEFINED if seconds is None else tell_duration(seconds, NARROW_SPACE)
 
 
 def size(count: float | None) -> str:

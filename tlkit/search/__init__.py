@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "hypermodel": ("TransferHyperModel",),
     "searching": ("search",),
-    "space": (
-        "Parameter",
-        "Space",
-        "describe_space",
-        "read_space",
-    ),
+    "space": ("Parameter", "Space", "describe_space", "read_space"),
 }
 
 __all__ = ["Parameter", "Space", "TransferHyperModel", "describe_space", "read_space", "search"]

@@ -11,6 +11,7 @@ import numpy as np
 from tlkit.activations import Activations, RowDataset, compute
 from tlkit.augment.batches import AugmentedDataset
 from tlkit.auxiliary import with_auxiliary_losses
+from tlkit.durations import tell_duration
 from tlkit.errors import InputError
 from tlkit.features import predict_in_order
 from tlkit.graph import split_model
@@ -86,8 +87,7 @@ def _not_tried(phase: Phase, began: float, notes: tuple[str, ...]) -> PhaseOutco
 
 
 def _too_long(epoch_seconds: float) -> str:
-    told = f"{epoch_seconds:.0f} seconds" if epoch_seconds < 90 else f"{epoch_seconds / 60:.1f} minutes"
-    return f"An epoch of it takes about {told}: a longer --time-budget tries it."
+    return f"An epoch of it takes about {tell_duration(epoch_seconds)}: a longer --time-budget tries it."
 
 
 def _start(job: Job) -> PhaseOutcome:
