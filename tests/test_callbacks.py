@@ -23,7 +23,7 @@ def epochs(losses: list[float], initial_loss: float, patience: int | None) -> tu
     done = 0
     for done, loss in enumerate(losses, start=1):
         model.set_weights([np.full((1, 1), done)])
-        best.on_epoch_end(done - 1, {"val_log_loss": loss})
+        best.on_epoch_end(done - 1, {"val_tempered_log_loss": loss})
         if model.stop_training:
             break
     best.on_train_end()

@@ -77,10 +77,19 @@ def test_gains_are_over_the_last_phase_kept() -> None:
     [
         (180, 0.6, True),  # More right, far beyond noise.
         (161, 0.6, False),  # One image of 200 more is noise.
-        (160, 0.7, True),  # As many right, with better probabilities for most images.
+        (160, 0.7, False),  # As many right, only surer: one temperature does that.
+        (180, 0.99, True),  # More right, and far too sure of it.
         (140, 0.7, False),  # Fewer right.
     ],
 )
 def test_what_is_worth_keeping(right: int, sure: float, kept: bool) -> None:
     gain = measure_gain(LABELS, right_on(np.arange(200) < 160, 0.6), right_on(np.arange(200) < right, sure))
     assert worth_keeping(gain) == kept
+
+
+def test_knowing_which_answers_are_sure_is_worth_keeping() -> None:
+    rows = np.arange(200) < 160
+    doubting = np.where(rows[:, None], right_on(rows, 0.8), right_on(rows, 0.4))
+    gain = measure_gain(LABELS, right_on(rows, 0.6), doubting)
+    assert gain.accuracy == 0
+    assert worth_keeping(gain)

@@ -14,12 +14,12 @@ from tlkit.optimizers import averages, replan
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the epoch with the lowest validation log-loss and puts them back when training ends.
+    """Keeps the weights of the epoch with the lowest tempered log-loss and puts them back when training ends.
 
     The weights that training starts from count as a candidate: training can then not make the model worse.
 
     Args:
-        initial_loss: Validation log-loss before the first epoch, in nats.
+        initial_loss: Tempered validation log-loss before the first epoch, in nats.
         patience: Epochs without one better than all epochs before, after which training ends; None never ends it
             early. The loss before the first epoch does not count here: a body that begins to move loses at first
             what the head knew of it, and needs some epochs to be ahead.
@@ -47,7 +47,7 @@ class BestWeights(keras.callbacks.Callback):
         self.best_weights = self.best_weights or self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = (logs or {})["val_log_loss"]
+        loss = (logs or {})["val_tempered_log_loss"]
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
             self.best_weights = self.model.get_weights()

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from tlkit import run
+from tlkit.calibration import apply_temperature, fit_temperature, log_probabilities
 from tlkit.errors import InputError
 from tlkit.intervals import mean_replicates, number_groups, percentile_interval
 from tlkit.metrics import LOG_FLOOR
@@ -26,7 +27,8 @@ class Gain:
     Attributes:
         accuracy: Change in accuracy, -1 to 1.
         accuracy_interval: Its interval (low, high).
-        log_loss: Fall of the log-loss in nats; above 0 where it got better.
+        log_loss: Fall of the log-loss in nats, each side at the temperature that suits it best; above 0 where it got
+            better.
         log_loss_interval: Its interval (low, high).
     """
 
@@ -54,6 +56,7 @@ def measure_gain(
         seed: Seed of the bootstrap.
     """
     labels = np.asarray(labels, np.int64)
+    before, after = (_tempered(labels, one) for one in (before, after))
     changes = np.stack(
         [_right(labels, after) - _right(labels, before), _losses(labels, before) - _losses(labels, after)]
     )
@@ -66,8 +69,8 @@ def measure_gain(
 def worth_keeping(gain: Gain) -> bool:
     """Tells whether a change is better beyond noise.
 
-    It is where accuracy rises with its whole 95 % interval, or where the log-loss, which tells more from few images,
-    falls with its whole interval while accuracy does not fall.
+    It is where accuracy rises with its whole 95 % interval, or where the log-loss at the best temperature, which tells
+    more from few images, falls with its whole interval while accuracy does not fall.
     """
     return gain.accuracy_interval[0] > 0 or (gain.log_loss_interval[0] > 0 and gain.accuracy >= 0)
 
@@ -114,6 +117,11 @@ def phase_gains(
         rows.append((name, len(labels), *(round(float(value), DIGITS) for value in figures), stays))
         before = probabilities if stays else before
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _tempered(labels: NDArray[np.int64], probabilities: NDArray) -> NDArray:
+    """Returns probabilities at the temperature that suits them best: what a phase gained is not how sure it became."""
+    return apply_temperature(probabilities, fit_temperature(log_probabilities(probabilities), labels))
 
 
 def _right(labels: NDArray[np.int64], probabilities: NDArray) -> NDArray[np.float64]:

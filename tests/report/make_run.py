@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.special
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from tlkit.calibration import fit_temperature, log_probabilities
 from tlkit.cross_validation import cross_validate
 from tlkit.evaluation import evaluate_splits
 from tlkit.label_issues import find_label_issues
@@ -138,13 +140,13 @@ def _train(
     for number, tried in enumerate(PENALTIES):
         model = LogisticRegression(C=1 / (tried * train.sum()), tol=1e-8, max_iter=5000)
         models.append(model.fit(pixels[train], labels[train]))
-        rows.append({"phase": "probe", "epoch": number, "penalty": tried, "learning_rate": ""})
-        rows[-1] |= _figures(model, pixels, labels, train, validation)
+        row = {"phase": "probe", "epoch": number, "penalty": tried, "learning_rate": "", "val_tempered_loss": ""}
+        rows.append(row | _figures(model, pixels, labels, train, validation))
     best = PENALTIES.index(penalty) if penalty else int(np.argmin([row["val_loss"] for row in rows]))
     rows[best]["best"] = True
     head = [_epoch(epoch, pixels, labels, train, validation) for epoch in range(epochs)]
     if head:
-        min(head, key=lambda row: row["val_loss"])["best"] = True
+        min(head, key=lambda row: row["val_tempered_loss"])["best"] = True
     return models[best], rows + head
 
 
@@ -152,7 +154,10 @@ def _epoch(epoch: int, pixels: np.ndarray, labels: np.ndarray, train: np.ndarray
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Stopping early is the point: each epoch is a fit with more iterations.
         model = LogisticRegression(C=1e3, max_iter=2 * (epoch + 1) ** 2).fit(pixels[train], labels[train])
-    row = {"phase": "head", "epoch": epoch, "penalty": "", "learning_rate": 0.001}
+    scores = log_probabilities(model.predict_proba(pixels[validation]))
+    tempered = scipy.special.softmax(scores / fit_temperature(scores, labels[validation]), axis=1)
+    loss = round(float(log_loss(labels[validation], tempered, labels=model.classes_)), 4)
+    row = {"phase": "head", "epoch": epoch, "penalty": "", "learning_rate": 0.001, "val_tempered_loss": loss}
     return row | _figures(model, pixels, labels, train, validation)
 
 

@@ -84,7 +84,7 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 def test_numbers_of_a_run_that_diverged_are_undefined(run: Path) -> None:
     text = (run / "history.csv").read_text()
-    (run / "history.csv").write_text(text + "head,6,,0.001,nan,0.1,inf,0.1,False\n")
+    (run / "history.csv").write_text(text + "head,6,,0.001,inf,nan,0.1,inf,0.1,False\n")
     assert np.isnan(read_run(run).history["loss"].iloc[-1])
     assert np.isnan(read_run(run).history["val_loss"].iloc[-1])
     write_report(run)

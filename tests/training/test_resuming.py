@@ -243,6 +243,6 @@ def test_best_weights_go_on_with_what_they_know() -> None:
     before, after = BestWeights(1.0, patience=2), BestWeights(0.5, patience=2)
     inputs = keras.Input((1,))
     before.set_model(keras.Model(inputs, keras.layers.Dense(1)(inputs)))
-    before.on_epoch_end(0, {"val_log_loss": 0.3})
+    before.on_epoch_end(0, {"val_tempered_log_loss": 0.3})
     after.restore(before.to_facts(), before.best_weights)
     assert (after.to_facts(), after.best_epoch) == (before.to_facts(), 0)

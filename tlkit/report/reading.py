@@ -32,7 +32,8 @@ MANIFEST_COLUMNS = ("item", "label", "split", "group", "digest", "status", "prob
 HISTORY_COLUMNS = ("phase", "epoch", "penalty", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "best")
 PREDICTION_COLUMNS = ("item", "split", "label", "predicted", "confidence", "correct")
 NEEDED_FIGURES = ("num_images", "class_names", "accuracy", "intervals", "interval_method", "per_class")
-HISTORY_NUMBERS = HISTORY_COLUMNS[1:-1]
+LATER_NUMBERS = ("val_tempered_loss",)  # Of the history; not in the folders of earlier versions.
+HISTORY_NUMBERS = HISTORY_COLUMNS[1:-1] + LATER_NUMBERS
 TRUE_WORDS = ("1", "true", "1.0")
 
 
@@ -166,6 +167,7 @@ def _read_evaluated(path: Path, class_names: tuple[str, ...]) -> dict[str, Any] 
 
 def _read_history(path: Path) -> pd.DataFrame:
     table = read_table(path, HISTORY_COLUMNS)
+    table = table.assign(**{name: "" for name in LATER_NUMBERS if name not in table})
     numbers = {name: read_numbers(table, name, path) for name in HISTORY_NUMBERS}
     best = table["best"].str.lower().isin(TRUE_WORDS)
     return table.assign(**numbers, best=best)

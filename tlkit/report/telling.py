@@ -82,10 +82,14 @@ def told_best(phase: dict[str, Any]) -> str:
         return "None of them was marked as the best."
     best = phase["rows"][phase["best"]]
     place = f"penalty {short_number(best['penalty'])}" if phase["kind"] == "penalties" else f"epoch {best['epoch'] + 1}"
-    return (
+    told = (
         f"Chosen by the validation images: {place}, with validation loss {number(best['val_loss'])} and "
         f"accuracy {percent(best['val_accuracy'])}."
     )
+    if best["val_tempered_loss"] is None:
+        return told
+    tempered = number(best["val_tempered_loss"])
+    return f"{told} After the best temperature its validation loss is {tempered}, lower than that of any other epoch."
 
 
 def told_cross_validation(found: dict[str, Any]) -> str:

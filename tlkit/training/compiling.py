@@ -15,7 +15,7 @@ from tlkit.phases import Phase
 from tlkit.strategies import rate_factors
 from tlkit.training.datasets import Part
 from tlkit.training.job import Job
-from tlkit.training.losses import LogLoss, make_loss
+from tlkit.training.losses import LogLoss, TemperedLogLoss, make_loss
 from tlkit.training.range_test import unchanged
 
 TIMED_STEPS = 5
@@ -72,6 +72,7 @@ def compile_part(
         metrics=[
             metric(name="accuracy"),
             LogLoss(job.num_classes, from_logits, train.one_hot, job.recipe.balance),
+            TemperedLogLoss(job.num_classes, from_logits, train.one_hot, job.recipe.balance),
         ],
         jit_compile=_jit(job.recipe.jit, job.recipe.deterministic),
     )

@@ -26,6 +26,13 @@ from tlkit.training.position import ORDER_OF_THEIR_OWN, FromStep, begin_at, has_
 from tlkit.training.range_test import find_learning_rate
 from tlkit.training.saves import FitState
 
+LOGGED = {  # Column of the history, and what Keras calls it here.
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "val_loss": "val_log_loss",
+    "val_tempered_loss": "val_tempered_log_loss",
+    "val_accuracy": "val_accuracy",
+}
 GIVEN_UP = "Given up:"  # How the note begins of a training that diverged twice.
 
 
@@ -74,7 +81,7 @@ class Choices:
     Attributes:
         rate: Peak learning rate.
         jit: Whether XLA compiles, where that was measured; else None.
-        start_loss: Validation log-loss before the first epoch.
+        start_loss: Tempered validation log-loss before the first epoch.
         validation_seconds: What measuring that took.
         batch_size: Images in a step.
         accumulate: Steps an update.
@@ -153,7 +160,7 @@ def _choose(job: Job, part: keras.Model, phase: Phase, fitting: Fitting) -> tupl
     if job.saves.saving is not None and not has_position(train.data):
         notes.append(ORDER_OF_THEIR_OWN)
     began = time.monotonic()
-    loss = part.evaluate(fitting.validation.data, verbose=0, return_dict=True)["log_loss"]
+    loss = part.evaluate(fitting.validation.data, verbose=0, return_dict=True)["tempered_log_loss"]
     if not math.isfinite(loss):
         raise InputError(
             f"Expected a finite loss. Received: {loss} on the validation images before phase {phase.name!r}: "
@@ -274,15 +281,14 @@ class _Training:
 
 
 def _rows(phase: Phase, logs: list[dict[str, float]], best: int | None) -> tuple[dict[str, Any], ...]:
-    """Rows of the history; the validation loss told is the log-loss that chose the best epoch."""
-    columns = {"loss": "loss", "accuracy": "accuracy", "val_loss": "val_log_loss", "val_accuracy": "val_accuracy"}
+    """Rows of the history; losses of validation are log-losses, whatever was trained on."""
     return tuple(
         {
             "phase": phase.name,
             "epoch": epoch,
             "penalty": None,
             "learning_rate": of_epoch["learning_rate"],
-            **{name: of_epoch[log] for name, log in columns.items()},
+            **{name: of_epoch[log] for name, log in LOGGED.items()},
             "best": epoch == best,
         }
         for epoch, of_epoch in enumerate(logs)

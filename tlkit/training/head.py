@@ -81,7 +81,7 @@ def record_probe(history: keras.callbacks.History, probe: Probe) -> None:
     """Adds a row for each penalty tried."""
     for index, point in enumerate(probe.path):
         row = {"phase": "probe", "epoch": index, "penalty": point.penalty, "learning_rate": None}
-        scores = {name: getattr(point, name) for name in SCORES}
+        scores = {name: getattr(point, name) for name in SCORES} | {"val_tempered_loss": None}
         history.on_epoch_end(len(history.epoch), row | scores | {"best": point.penalty == probe.penalty})
 
 
