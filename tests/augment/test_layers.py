@@ -298,6 +298,17 @@ def test_presets_can_be_read() -> None:
     assert MixUp not in [type(layer) for layer in preset("strong", 224, num_classes=3, mixup=0)]
 
 
+@pytest.mark.parametrize("name", ["light", "standard", "strong"])
+def test_no_strength_changes_no_pixel(name: str, images: np.ndarray) -> None:
+    augment = Augment(preset(name, strength=0, flip=False), seed=0)
+    assert np.array_equal(keras.ops.convert_to_numpy(augment(images, training=True)), images)
+
+
+def test_strength_stretches_crops() -> None:
+    wide = [preset("standard", 32, strength=strength)[0].get_config()["ratio"][1] for strength in (0.5, 1, 2)]
+    assert wide == pytest.approx([(4 / 3) ** 0.5, 4 / 3, (4 / 3) ** 2])
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [

@@ -15,6 +15,7 @@ from tlkit.errors import InputError, unknown_name
 PRESETS = ("none", "light", "standard", "strong")
 LARGEST_STRENGTH = 2.0
 SMALLEST_PART = 0.08  # Of the area, as in the recipe for ImageNet from scratch; less shows too little of a thing.
+STRETCH = 4 / 3  # Width over height of the widest crop at strength 1, from the same recipe.
 MIXED_SHARE = 0.25  # Of the pictures, by each of MixUp and CutMix in `strong`: all of them is for hundreds of epochs.
 EVEN_SHARE = 0.5  # Of the pictures, by each, where both are asked for beside another preset.
 STRONG_MIXUP, STRONG_CUTMIX = 0.2, 1.0
@@ -37,7 +38,7 @@ def preset(
             `strong`: a crop, a flip, TrivialAugment, erasing, MixUp and CutMix.
         size: Side of the pictures that come out, in pixels; as they are when None.
         num_classes: For MixUp and CutMix; without it there are none.
-        strength: Factor of how far things go, 0 to 2.
+        strength: Factor of how far crops, colours and turns go, 0 (not at all) to 2; flips and mixing have no degrees.
         flip: Whether pictures may be mirrored left to right.
         mixup: MixUp's alpha, whatever the preset says; 0 leaves it out.
         cutmix: Likewise for CutMix.
@@ -64,18 +65,26 @@ def _pictures(name: str, size: int | None, strength: float, flip: bool) -> list[
     """Returns the layers that change each picture by itself."""
     if name == "none":
         return []
-    if name == "light":
+    if name == "light" or not strength:  # Even a little TrivialAugment has kinds of change without degrees.
         return [RandomView(size, _area(0.35 * strength), (1.0, 1.0), flip=flip)]
     if name == "standard":
         amount = min(0.2 * strength, 1.0)
-        return [RandomView(size, _area(0.65 * strength), flip=flip), RandomColour(amount, amount, amount)]
+        view = RandomView(size, _area(0.65 * strength), _ratio(strength), flip=flip)
+        return [view, RandomColour(amount, amount, amount)]
     share = min(0.25 * strength, 1.0)
-    return [RandomView(size, _area(0.5 * strength), flip=flip), TrivialAugment(strength), RandomErasing(share)]
+    view = RandomView(size, _area(0.5 * strength), _ratio(strength), flip=flip)
+    return [view, TrivialAugment(strength), RandomErasing(share)]
 
 
 def _area(cut: float) -> tuple[float, float]:
     """Returns the shares of the area that a crop may keep, where it may cut a given share away."""
     return max(1 - cut, SMALLEST_PART), 1.0
+
+
+def _ratio(strength: float) -> tuple[float, float]:
+    """Returns the shapes, width over height, that a crop may have."""
+    widest = STRETCH**strength
+    return 1 / widest, widest
 
 
 def _mixes(name: str, num_classes: int | None, mixup: float | None, cutmix: float | None) -> list[keras.layers.Layer]:
