@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tlkit import callbacks
-from tlkit.callbacks import BestWeights, TimeBudget
+from tlkit.callbacks import BestWeights, EpochProgress, TimeBudget
 from tlkit.optimizers import make_optimizer, warmup_cosine
 
 
@@ -68,6 +68,7 @@ class Simulated:
     epochs: int
     last_rate: float
     budget: TimeBudget
+    told: list[tuple[int, int]]
 
 
 def simulate(monkeypatch: pytest.MonkeyPatch, seconds: float, step: float, whole_epoch: bool = False) -> Simulated:
@@ -80,7 +81,10 @@ def simulate(monkeypatch: pytest.MonkeyPatch, seconds: float, step: float, whole
     model.optimizer.build(model.trainable_variables)
     budget = TimeBudget(clock.now + seconds, 2.0, 20, 0.1, whole_epoch)
     budget.set_model(model)
+    told: list[tuple[int, int]] = []
+    progress = EpochProgress(lambda done, total: told.append((done, total)), budget)
     budget.set_params({"steps": 20, "epochs": 50})
+    progress.set_params({"steps": 20, "epochs": 50})
     model.stop_training = False
     epoch, rate = 0, 0.0
     while epoch < 50 and not model.stop_training:
@@ -96,8 +100,9 @@ def simulate(monkeypatch: pytest.MonkeyPatch, seconds: float, step: float, whole
         clock.now += 2.0
         budget.on_test_end()
         budget.on_epoch_end(epoch)
+        progress.on_epoch_end(epoch)
         epoch += 1
-    return Simulated(clock.now - 1000.0, epoch, rate, budget)
+    return Simulated(clock.now - 1000.0, epoch, rate, budget, told)
 
 
 @pytest.mark.parametrize("step", [0.1, 0.5, 3.0])
@@ -107,6 +112,14 @@ def test_a_time_budget_is_used_and_kept_and_the_rate_ends_low(monkeypatch: pytes
     used = found.seconds + 2.0
     assert 0.9 * 200 <= used <= 200 or found.epochs == 50
     assert found.last_rate < 0.1
+
+
+def test_progress_counts_the_epochs_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = simulate(monkeypatch, 200.0, 0.5)
+    assert found.epochs < 50
+    assert all(abs(total - found.epochs) <= 1 for _, total in found.told)
+    assert found.told[-1] == (found.epochs, found.epochs)
+    assert [total for _, total in simulate(monkeypatch, 10_000.0, 0.1).told] == [50] * 50
 
 
 def test_time_enough_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

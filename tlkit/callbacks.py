@@ -126,15 +126,17 @@ class EpochProgress(keras.callbacks.Callback):
     """Tells how many epochs are done.
 
     Args:
-        on_progress: Called with (epochs done, epochs in all).
+        on_progress: Called with (epochs done, epochs in all, as far as they fit into the budget).
+        budget: Stands before this in the list of callbacks.
     """
 
-    def __init__(self, on_progress: OnProgress) -> None:
+    def __init__(self, on_progress: OnProgress, budget: TimeBudget | None = None) -> None:
         super().__init__()
-        self.on_progress = on_progress
+        self.on_progress, self.budget = on_progress, budget
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.on_progress(epoch + 1, self.params["epochs"])
+        fitting = self.params["epochs"] if self.budget is None else math.ceil(self.budget.fitting_epochs)
+        self.on_progress(epoch + 1, max(fitting, epoch + 1))
 
 
 class RateLog(keras.callbacks.Callback):
@@ -165,6 +167,7 @@ class TimeBudget(keras.callbacks.Callback):
         self.deadline, self.validation_seconds, self.warmup = deadline, validation_seconds, warmup
         self.updates_per_epoch, self.whole_epoch = updates_per_epoch, whole_epoch
         self.epoch_seconds: float | None = None
+        self.fitting_epochs = 0.0  # Of all epochs, as planned last.
         self.gave_up = False
         self._steps: list[float] = []
         self._epoch, self._last, self._testing = 0, 0.0, 0.0
@@ -214,7 +217,7 @@ class TimeBudget(keras.callbacks.Callback):
         """Sets the schedule's length to the epochs that fit."""
         self.epoch_seconds = self._estimated_epoch()
         left = max(self.deadline - time.monotonic() - self.validation_seconds, 0.0)
-        epochs = min(self.params["epochs"], epochs_done + left / self.epoch_seconds)
+        epochs = self.fitting_epochs = min(self.params["epochs"], epochs_done + left / self.epoch_seconds)
         self.gave_up = self.gave_up or (self.whole_epoch and epochs < 1)
         synchronise(self.model)
         replan(self.model.optimizer, max(int(epochs * self.updates_per_epoch), 1), warmup)

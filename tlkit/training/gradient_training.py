@@ -226,7 +226,8 @@ class _Training:
             callbacks = [RateLog(), FiniteLoss(phase.name), known["best"]]
             callbacks += [AverageWeights()] if self.job.recipe.ema is not None else []
             callbacks += [known[name] for name in ("budget", "flow") if name in known]
-            callbacks += [*self.job.callbacks, *([EpochProgress(on_progress)] if on_progress else []), keeper]
+            told = [EpochProgress(on_progress, known.get("budget"))] if on_progress else []
+            callbacks += [*self.job.callbacks, *told, keeper]
             if step and not stopped:
                 steps = FromStep(callbacks, step, part, self.fitting.train.steps, phase.epochs)
                 self._call_fit(steps, epoch, epoch + 1, step)
