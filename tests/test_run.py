@@ -55,18 +55,6 @@ def test_output_folder_must_be_free(tmp_path: Path) -> None:
         run.require_free(tmp_path)
 
 
-def test_remove_deletes_runs_only(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "precious.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"no state\.json"):
-        run.remove(folder)
-    assert (folder / "precious.txt").exists()
-    run.write_state(folder, "complete")
-    assert run.remove(folder) > 0
-    assert not folder.exists()
-
-
 def test_run_that_was_killed_is_told_as_such(tmp_path: Path) -> None:
     run.write_state(tmp_path, "running")
     with pytest.raises(InputError, match=r"no metrics\.json: it is still at work, or .* --resume .*, or remove"):

@@ -228,19 +228,18 @@ app.command()(search)
 
 @app.command()
 def clean(
-    run: Annotated[Path, typer.Argument(help="Run folder to delete.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run or of a search to delete.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a run folder, after making sure that it is one."""
-    from tlkit.run import remove, require_run
-    from tlkit.run_state import require_idle
+    """Delete the folder of a run or a search, after making sure that it is one."""
+    from tlkit import cleaning
 
-    require_idle(require_run(run))
+    cleaning.require_removable(run)
     if not yes:
         if not sys.stdin.isatty():
             raise InputError(f"Expected a confirmation. Received no terminal to ask on. Use: tlkit clean {run} --yes")
-        typer.confirm(f"Delete {run} and the model in it?", abort=True)
-    console.say(f"Deleted {run} ({remove(run) / 1e6:.1f} MB).")
+        typer.confirm(f"Delete {run} and the models in it?", abort=True)
+    console.say(f"Deleted {run} ({cleaning.remove(run) / 1e6:.1f} MB).")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -140,14 +139,6 @@ def _read_state(state: Path) -> dict[str, Any]:
             f"Expected a run folder made by tlkit finetune. Received: {state}, which is damaged. Train again, or "
             "restore it."
         ) from None
-
-
-def remove(path: str | Path) -> int:
-    """Deletes a run folder, after making sure that it is one, and returns the bytes freed."""
-    path = require_run(path)
-    freed = folder_bytes(path)
-    shutil.rmtree(path)
-    return freed
 
 
 def folder_bytes(path: Path) -> int:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from tlkit import run
+from tlkit.cli import main
 from tlkit.config_files import load_config
 from tlkit.errors import InputError
 from tlkit.report import write_any_report
 from tlkit.report.files import read_json
-from tlkit.search.concluding import result_of
-from tlkit.search.folder import RESULT, TRUTH, Record, read_records, trial_folder
+from tlkit.search.concluding import result_of, tell_result
+from tlkit.search.folder import RESULT, TRUTH, Record, owned, read_records, trial_folder
 from tlkit.search.importance import importance
 from tlkit.search.objectives import paired_gain
 from tlkit.search.oracles import make_oracle
@@ -72,6 +73,47 @@ def test_the_page_tells_what_the_search_found(make_plan: MakePlan) -> None:
     (plan.folder / RESULT).write_text("{")
     with pytest.raises(InputError, match=r"search\.json"):
         write_any_report(plan.folder)
+
+
+def test_the_page_tells_what_flatters_the_winner(make_plan: MakePlan) -> None:
+    plan = make_plan(trials=8)
+    facts = facts_of(plan, searched(plan))
+    gain = facts["gains"]["validation"] | {"interval": [0.01, 0.03], "selected": []}
+    facts["gains"] = {"validation": gain, "test": gain | {"winners": 1}}
+
+    def told() -> tuple[str, str]:
+        run.write_json(plan.folder / RESULT, facts)
+        return write_any_report(plan.folder).read_text(), " ".join(tell_result(facts))
+
+    page, verdict = told()
+    assert "both were run again under new seeds" in page
+    assert "looked at once" in page
+    assert "flatters" not in page + verdict
+    assert page.count('<th scope="col">Accuracy</th>') + page.count('<th scope="col">accuracy</th>') == 1
+    gain["selected"] = ["winner", "default"]
+    facts["gains"]["test"]["winners"] = 2
+    page, verdict = told()
+    assert "A convex head comes out the same" in page
+    assert "shown 2 winners" in page
+    assert "chosen by, which flatters it" in verdict
+    assert "the 2. winner that these images have been shown" in verdict
+    facts["settings"]["repeats"] = 0
+    assert "Nothing was run again under new seeds" in told()[0]
+
+
+def test_a_search_that_has_not_ended_has_no_page(make_plan: MakePlan, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan()
+    assert main(["report", str(plan.folder)]) == 2
+    assert f"tlkit search --resume --output {plan.folder}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_clean_removes_a_search_that_is_not_at_work(make_plan: MakePlan, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan()
+    with owned(plan.folder):
+        assert main(["clean", str(plan.folder), "--yes"]) == 2
+    assert "one is at work" in " ".join(capsys.readouterr().err.split())
+    assert main(["clean", str(plan.folder), "--yes"]) == 0
+    assert not plan.folder.exists()
 
 
 def test_importance_finds_what_decides_the_score_and_only_that(make_plan: MakePlan) -> None:

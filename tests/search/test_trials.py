@@ -25,7 +25,7 @@ from tlkit.search.folder import FEATURES, Record, read_records, trial_folder, wr
 from tlkit.search.head_worker import HeadWorker
 from tlkit.search.oracles import make_oracle
 from tlkit.search.plan import Plan, read_plan, resumed
-from tlkit.search.processes import Stopped, why_it_ended
+from tlkit.search.processes import Stopped, memory_kills, why_it_ended
 from tlkit.search.ranking import kept_numbers, ranked
 from tlkit.search.searching import require_success
 from tlkit.search.space import read_space
@@ -155,8 +155,9 @@ def test_what_fails_is_told_with_its_reason(make_plan: MakePlan) -> None:
     assert (record.status, record.reason) == ("failed", "input")
     with pytest.raises(InputError, match=r"1 by input \(.*nowhere"):
         require_success(plan.folder, read_records(plan.folder))
-    assert why_it_ended(-signal.SIGKILL)["reason"] == "out of memory"
-    assert "SIGSEGV" in why_it_ended(-signal.SIGSEGV)["message"]
+    assert why_it_ended(-signal.SIGKILL, memory_kills())["reason"] == "killed"
+    assert why_it_ended(-signal.SIGKILL, memory_kills() - 1)["reason"] == "out of memory"
+    assert "SIGSEGV" in why_it_ended(-signal.SIGSEGV, 0)["message"]
 
 
 def test_a_deadline_stops_cleanly(make_plan: MakePlan) -> None:

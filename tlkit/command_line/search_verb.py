@@ -35,7 +35,7 @@ def search_options(verb: Callable[..., None]) -> Callable[..., None]:
 def search(config: Path | None, given: dict[str, Any], own: dict[str, Any]) -> None:
     """Search hyperparameters: tlkit search --data ./images --space quick --trials 30 --time-budget 1h"""
     from tlkit.preflight import CHECKS
-    from tlkit.search.plan import read_plan
+    from tlkit.search.plan import asked_again
     from tlkit.search.roles import role
     from tlkit.search.searching import join_search, search
 
@@ -43,9 +43,9 @@ def search(config: Path | None, given: dict[str, Any], own: dict[str, Any]) -> N
     if role() == "worker":
         return join_search(settings)
     named = {name: value for name, value in given.items() if value is not None}
-    if settings.resume and settings.output and "data" not in named:
-        named["data"] = read_plan(Path(settings.output)).base.data.data
-    base = load_config(config, named, CHECKS)
-    given_now = {name: value for name, value in given.items() if value is not None}
-    search(base, settings, given_now, own)
+    if settings.resume:
+        base, settings = asked_again(config, named, own)
+    else:
+        base = load_config(config, named, CHECKS)
+    search(base, settings, named, own)
     return None

@@ -15,6 +15,7 @@ from tlkit.report.files import read_json
 from tlkit.report.templating import NO_PICTURES, render
 
 FACTS = "search.json"
+SETTINGS = "settings.json"
 PAGE = "search.html"
 BEST = 10
 COLOURS = 5
@@ -123,7 +124,8 @@ def progress_charts(tried: list[dict[str, Any]], objective: str, sign: int) -> l
         points: Points = sorted((place(one), one["metrics"][objective]) for one in tried)
         best: Points = []
         for where, value in points:
-            best.append((where, value if not best or sign * value < sign * best[-1][1] else best[-1][1]))
+            before = best[-1][1] if best else value
+            best += [(where, before), (where, value if sign * value < sign * before else before)]
         write_axis = whole_axis if label == "trial" else number_axis
         x, y = write_axis(label, [where for where, _ in points]), _score_axis([v for _, v in points], objective)
         dots = [Line([point], "validation") for point in points]

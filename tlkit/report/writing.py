@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlkit import run as run_folder
+from tlkit.errors import InputError
 from tlkit.report.facts import gather_facts
 from tlkit.report.markdown import render_markdown
 from tlkit.report.model_card import render_model_card
 from tlkit.report.page import render_page
 from tlkit.report.reading import read_run
 from tlkit.report.search_page import FACTS as SEARCH_FACTS
+from tlkit.report.search_page import SETTINGS as SEARCH_SETTINGS
 from tlkit.report.search_page import write_search_page
 
 MARKDOWN = "report.md"
@@ -43,5 +45,17 @@ def write_report(run: str | Path) -> Path:
 
 
 def write_any_report(folder: str | Path) -> Path:
-    """Makes the report of a run, or of a search, whichever the folder holds."""
-    return write_search_page(folder) if (Path(folder) / SEARCH_FACTS).exists() else write_report(folder)
+    """Makes the report of a run, or of a search, whichever the folder holds.
+
+    Raises:
+        InputError: As for `write_report`; or a search has not ended yet.
+    """
+    folder = Path(folder)
+    if (folder / SEARCH_FACTS).exists():
+        return write_search_page(folder)
+    if (folder / SEARCH_SETTINGS).exists():
+        raise InputError(
+            f"Expected a search that has ended. Received: {folder}, which has no {SEARCH_FACTS} yet. Go on with it: "
+            f"tlkit search --resume --output {folder}"
+        )
+    return write_report(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from tlkit.errors import InputError
 from tlkit.intervals import number_groups
 from tlkit.report.files import read_json, read_table
 from tlkit.report.search_page import write_search_page
+from tlkit.report.words import counted
+from tlkit.search import clock
 from tlkit.search.executing import Executor, Trial
 from tlkit.search.folder import (
     COMPLETED,
@@ -25,6 +27,7 @@ from tlkit.search.folder import (
     ENDED,
     PROBABILITIES,
     RESULT,
+    TESTED,
     TRUTH,
     WINNER,
     Record,
@@ -39,6 +42,7 @@ from tlkit.search.ranking import kept_numbers, ranked
 from tlkit.search.recipes import changed_options, needs_head_alone
 
 REPEATS_FROM = 100_000  # Numbers of repeats: beyond those of proposals, of which more may come on resuming.
+TOLD = {WINNER: "winner", DEFAULT: "default recipe"}
 CURVES = 5  # Of the best trials, beside that of the default recipe.
 
 
@@ -52,7 +56,11 @@ def conclude(plan: Plan, records: list[Record]) -> Path:
     Returns:
         The path of search.html.
     """
-    began = time.monotonic()
+    with clock.counting(plan.folder, clock.END) as seconds:
+        return _conclude(plan, records, seconds)
+
+
+def _conclude(plan: Plan, records: list[Record], seconds: Callable[[], float]) -> Path:
     best = ranked(plan, records)[0]
     default = next((one for one in records if one.number == 0 and one.status == COMPLETED), None)
     recipe = _final_recipe(plan, best)
@@ -66,9 +74,9 @@ def conclude(plan: Plan, records: list[Record]) -> Path:
         for name, wanted in recipes.items():
             _retrain(plan, executor, name, wanted)
     if compared:
-        gains["test"] = _test_gain(plan)
+        gains["test"] = _test_gain(plan) | {"winners": _winners_tested(plan, best)}
     run.write_text(plan.folder / run.CONFIG, config_to_toml(recipe))
-    result = result_of(plan, read_records(plan.folder), best, recipe, gains, time.monotonic() - began)
+    result = result_of(plan, read_records(plan.folder), best, recipe, gains, seconds())
     run.write_json(plan.folder / RESULT, result)
     page = write_search_page(plan.folder)
     prune(plan.folder, kept_numbers(plan, records))
@@ -86,11 +94,12 @@ def _validation_gain(
 ) -> dict[str, Any]:
     """Runs both recipes again under new seeds and compares them: the score that made the winner win is left out.
 
-    A convex head comes out the same under every seed: it is not run again, and `selected` tells so.
+    A convex head comes out the same under every seed: it is not run again, and `selected` tells so, as it does where
+    no run was to be repeated.
     """
     probabilities, selected = {}, []
     for place, (name, record) in enumerate(sides.items()):
-        found = _repeats(plan, executor, recipes[name], REPEATS_FROM + place * 1000)
+        found = _repeats(plan, executor, name, recipes[name], REPEATS_FROM + place * 1000)
         if not found:
             selected.append(name)
             found = [trial_folder(plan.folder, record.number)]
@@ -102,14 +111,14 @@ def _validation_gain(
     return dict(paired_gain(plan.objective, labels, *both, units=units, seed=0)) | {"selected": selected}
 
 
-def _repeats(plan: Plan, executor: Executor, recipe: Config, number: int) -> list[Path]:
+def _repeats(plan: Plan, executor: Executor, name: str, recipe: Config, number: int) -> list[Path]:
     if needs_head_alone(recipe):
         return []
     folders = []
     for repeat in range(1, plan.settings.repeats + 1):
         seed = recipe.training.seed + repeat
         again = replace(recipe, training=replace(recipe.training, seed=seed))
-        with console.step(f"Running a recipe again under seed {seed}"):
+        with console.step(f"Running the {TOLD[name]} again under seed {seed}"):
             record = executor.run(Trial(number + repeat, again, {}, seed=seed))
         if record.status == COMPLETED:
             folders.append(trial_folder(plan.folder, record.original))
@@ -127,13 +136,12 @@ def _retrain(plan: Plan, executor: Executor, name: str, recipe: Config) -> None:
     work = plan.folder / f"{name}-log"
     work.mkdir(exist_ok=True)
     run.write_text(work / run.CONFIG, wanted)
-    told = "winner" if name == WINNER else "default recipe"
-    with console.step(f"Training the {told} as a run of its own, {folder}"):
+    with console.step(f"Training the {TOLD[name]} as a run of its own, {folder}"):
         found = executor.tasks.run(work, {"work": "finetune", "output": str(folder)}, float("inf"))
     if "reason" in found:
         raise InputError(
-            f"Expected the {told} to train again. Received: {found['reason']} ({found['message']}). Go on with: tlkit "
-            f"search --resume --output {plan.folder}"
+            f"Expected the {TOLD[name]} to train again. Received: {found['reason']} ({found['message']}). Go on with: "
+            f"tlkit search --resume --output {plan.folder}"
         )
     run.write_text(note, wanted)
     shutil.rmtree(work, ignore_errors=True)
@@ -157,6 +165,16 @@ def _test_gain(plan: Plan) -> dict[str, Any]:
     return dict(paired_gain(plan.objective, labels, [found[0]], [found[1]], units=units, seed=0))
 
 
+def _winners_tested(plan: Plan, best: Record) -> int:
+    """Returns how many winners have been held against the test images: after resuming it may be another one."""
+    path = plan.folder / TESTED
+    tested = read_json(path)["trials"] if path.exists() else []
+    if best.number not in tested:
+        tested.append(best.number)
+        run.write_json(path, {"trials": tested})
+    return len(tested)
+
+
 def result_of(
     plan: Plan, records: list[Record], best: Record, recipe: Config, gains: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
@@ -168,7 +186,7 @@ def result_of(
         best: The best trial.
         recipe: The winner's.
         gains: Of the winner over the default recipe, `validation` and `test`, None where there is none.
-        seconds: That the end of the search took.
+        seconds: That the end of the search took, in all its sessions.
     """
     tried = [one for one in records if one.number < REPEATS_FROM and one.status in ENDED]
     succeeded = [one for one in tried if one.status == COMPLETED and one.number]
@@ -227,7 +245,7 @@ def tell_result(result: dict[str, Any]) -> list[str]:
     trials = result["trials"]
     failed = [one for one in trials if one["status"] != COMPLETED]
     name = result["settings"]["objective"]
-    lines = [f"{len(trials)} trials, {len(failed)} failed; the best is trial {result['best']}."]
+    lines = [f"{counted(len(trials), 'trial')}, {len(failed)} failed; the best is trial {result['best']}."]
     validation, test = result["gains"]["validation"], result["gains"]["test"]
     if validation is None:
         lines.append(
@@ -245,4 +263,8 @@ def tell_result(result: dict[str, Any]) -> list[str]:
                 f"{gain['default']:.4f}: a gain of {gain['gain']:+.4f} (95 % interval {low:+.4f} to {high:+.4f}), "
                 f"{shown}."
             )
+            if WINNER in gain.get("selected", ()):
+                lines[-1] += " It is the score that the winner was chosen by, which flatters it."
+            if gain.get("winners", 1) > 1:
+                lines[-1] += f" It is the {gain['winners']}. winner that these images have been shown."
     return lines

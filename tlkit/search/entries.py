@@ -35,6 +35,8 @@ def read_entries(spec: str, base: Config, problems: list[str]) -> tuple[str, Ent
             problems.append(str(error))
             return spec, {}, set()
     tables = _read_toml(Path(spec), problems)
+    if not problems and not any(tables.values()):
+        problems.append(f"{spec}: Expected a preset, or options under [space]. Received: neither.")
     for name in tables:
         if name not in ("preset", "space"):
             problems.append(f"{spec}: {unknown_name('table', name, ('preset', 'space'))}")

@@ -33,6 +33,7 @@ PROBABILITIES = "validation.npy"
 CHECKPOINT = "checkpoint.npz"
 TRUTH = "validation.json"
 CLOCK = "clock.json"
+TESTED = "tested.json"
 HEAD_LOG = "heads-{}.txt"
 SERVER_LOG = "trials-{}.txt"
 VERSION = 1  # Of the folder's layout.
@@ -51,7 +52,7 @@ class Record:
         identity: Names the recipe; from `recipes.identity`.
         status: `"running"`, `"completed"` or `"failed"`.
         kind: `"head"`: fitted on cached features; `"body"`: trained in a process of its own.
-        reason: Why it failed: `"out of memory"`, `"not finite"`, `"input"` or `"crash"`.
+        reason: Why it failed: `"out of memory"`, `"killed"`, `"not finite"`, `"input"` or `"crash"`.
         message: The same in a line.
         metrics: Every objective on the validation images.
         seconds: By what they went to.

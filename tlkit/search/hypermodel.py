@@ -52,7 +52,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     Raises:
         ConfigError: The space, or a held option, is not one that a run takes.
-        InputError: A `Space` varies what is held.
+        InputError: There are fewer than two classes, or a `Space` varies what is held.
 
     Example:
         model = tlkit.search.TransferHyperModel(num_classes=10, space="quick", image_size=96)
@@ -74,6 +74,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         tunable: bool = True,
     ) -> None:
         super().__init__(name=name, tunable=tunable)
+        if num_classes < 2:
+            raise InputError(f"Expected at least 2 classes. Received: {num_classes}.")
         fixed = {"weights": weights, "seed": seed, **(held or {})}
         base = with_values(Config(), fixed | {"backbone": backbone})
         base = with_values(base, {} if image_size is None else {"image_size": image_size})

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit import run
 from tlkit.config import AUTO, AUTO_SECONDS, Config, SearchConfig
-from tlkit.config_files import config_from_dict
+from tlkit.config_files import config_from_dict, options_of_file, section_from
 from tlkit.durations import parse_duration
 from tlkit.errors import InputError
-from tlkit.report.files import read_json
-from tlkit.search.folder import CLOCK, SETTINGS, VERSION, read_settings
+from tlkit.search import clock
+from tlkit.search.folder import SETTINGS, VERSION, read_settings
 from tlkit.search.objectives import Objective, get_objective
-from tlkit.search.recipes import changed_options, default_recipe
+from tlkit.search.recipes import changed_options, default_recipe, with_values
 from tlkit.search.space import Space
 
 if TYPE_CHECKING:
@@ -74,9 +74,8 @@ class Plan:
         return time.monotonic() + parse_duration(self.settings.time_budget) - self.seconds_used()
 
     def seconds_used(self) -> float:
-        """Returns the seconds that the search took before it was interrupted, or in all."""
-        path = self.folder / CLOCK
-        return float(read_json(path)["seconds"]) if path.exists() else 0.0
+        """Returns the seconds that trials have taken so far."""
+        return clock.seconds_of(self.folder, clock.TRIALS)
 
     def write(self) -> None:
         """Writes settings.json."""
@@ -102,6 +101,29 @@ def read_plan(folder: Path) -> Plan:
         Space.from_dict(found["space"]),
         SearchConfig(**found["settings"]),
     )
+
+
+def folder_to_resume(output: str | None) -> Path:
+    """Returns the folder of the search to go on with, or raises InputError where none was named."""
+    if output is None:
+        raise InputError("Expected the folder of the search to go on with. Name it: --resume --output FOLDER")
+    return Path(output)
+
+
+def asked_again(file: Path | None, given: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[Config, SearchConfig]:
+    """Returns the options of a search that is taken up again: as it began, but for those that are given now.
+
+    Args:
+        file: TOML file with options of a run, or None.
+        given: Options of a run, by name.
+        own: Options of a search, by name.
+
+    Raises:
+        InputError: There is no such search, or an option is not one.
+    """
+    old = read_plan(folder_to_resume(own.get("output")))
+    options = (options_of_file(file) if file is not None else {}) | dict(given)
+    return with_values(old.base, options), section_from(SearchConfig, dataclasses.asdict(old.settings) | dict(own))
 
 
 def resumed(old: Plan, wanted: Plan, given: Mapping[str, Any]) -> Plan:

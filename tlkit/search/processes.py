@@ -86,6 +86,7 @@ class Conversation:
     def __init__(self, function: str, log: Path) -> None:
         self.function, self.log = function, log
         self.process: subprocess.Popen[bytes] | None = None
+        self.kills_before = 0
 
     def tell(self, line: str) -> None:
         """Sends a line.
@@ -93,7 +94,7 @@ class Conversation:
         Raises:
             BrokenPipeError: The process has died.
         """
-        process = self._started()
+        process, self.kills_before = self._started(), memory_kills()
         assert process.stdin is not None
         process.stdin.write(line.encode() + b"\n")
         process.stdin.flush()
@@ -122,7 +123,7 @@ class Conversation:
         assert self.process is not None
         code = self.process.wait()
         self.close()
-        return why_it_ended(code)
+        return why_it_ended(code, self.kills_before)
 
     def close(self) -> None:
         """Ends the process."""
@@ -139,10 +140,26 @@ class Conversation:
         return self.process
 
 
-def why_it_ended(code: int) -> dict[str, Any]:
-    """Tells why a process ended that left no result, by its exit code."""
-    if code == -signal.SIGKILL or code == 128 + signal.SIGKILL:
-        return {"reason": "out of memory", "message": "Killed by the system, as it does where memory runs out."}
+def memory_kills() -> int:
+    """Returns how many processes the system has killed since it started because memory ran out, as far as it tells."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def why_it_ended(code: int, kills_before: int) -> dict[str, Any]:
+    """Tells why a process ended that left no result.
+
+    Args:
+        code: Its exit code.
+        kills_before: What `memory_kills` returned when it began.
+    """
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        if memory_kills() > kills_before:
+            return {"reason": "out of memory", "message": "Killed by the system, whose memory had run out."}
+        return {"reason": "killed", "message": "Killed by signal 9: by hand, or by the system where memory ran out."}
     if code < 0:
         return {"reason": "crash", "message": f"Ended by signal {signal.Signals(-code).name}."}
     return {"reason": "crash", "message": f"Ended with exit code {code}; its {LOG} tells more."}

@@ -15,11 +15,14 @@ def role() -> str | None:
     Raises:
         InputError: One of them is missing or wrong.
     """
-    if ORACLE_IP not in os.environ:
+    names = (TUNER_ID, ORACLE_IP, ORACLE_PORT)
+    there = [name for name in names if os.environ.get(name)]
+    if not there:
         return None
-    for name in (ORACLE_PORT, TUNER_ID):
-        if not os.environ.get(name):
-            raise InputError(f"Expected {name} beside {ORACLE_IP}. Received: none. Set all three, or none.")
+    if missing := [name for name in names if name not in there]:
+        raise InputError(
+            f"Expected {' and '.join(missing)} beside {' and '.join(there)}. Received: none. Set all three, or none."
+        )
     if not os.environ[ORACLE_PORT].isdecimal() or not 0 < int(os.environ[ORACLE_PORT]) < 65536:
         raise InputError(f"Expected {ORACLE_PORT} from 1 to 65535. Received: {os.environ[ORACLE_PORT]!r}.")
     return "chief" if "chief" in os.environ[TUNER_ID] else "worker"

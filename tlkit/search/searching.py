@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tlkit import console, interruption, run
+from tlkit import console, interruption
+from tlkit.backbones.registry import get_backbone
 from tlkit.backend import start_keras
 from tlkit.config import Config, SearchConfig
 from tlkit.errors import InputError
 from tlkit.preflight import changed, preflight
 from tlkit.preparing import split_seed
+from tlkit.report.words import counted
+from tlkit.search import clock
 from tlkit.search import folder as search_folder
 from tlkit.search.folder import COMPLETED, FAILED, Record
-from tlkit.search.plan import FREE, Plan, read_plan, resumed, wait_for_plan
+from tlkit.search.plan import FREE, Plan, folder_to_resume, read_plan, resumed, wait_for_plan
 from tlkit.search.ranking import best_record, kept_numbers
-from tlkit.search.space import describe_space, read_space
+from tlkit.search.recipes import default_recipe
+from tlkit.search.space import Space, describe_space, read_space
 
 PATIENCE_SECONDS = 300.0  # That a worker waits for its chief to begin.
 
@@ -31,8 +33,9 @@ def search(
     """Searches hyperparameters and returns the folder of the search.
 
     Args:
-        config: Options that no trial changes; those that the space varies are what the default recipe has.
-        settings: How to search.
+        config: Options that no trial changes; those that the space varies are what the default recipe has. Where a
+            search is taken up again: as `plan.asked_again` gives them.
+        settings: How to search; likewise.
         given: Options of a run that the user gave by name: the space does not vary them.
         own: Options of a search that the user gave by name, for comparing where a search is taken up again.
 
@@ -71,7 +74,7 @@ def _search(plan: Plan, oracle: Any) -> Path:
     from tlkit.search.concluding import conclude
 
     console.heading("Trials")
-    with _clock(plan):
+    with clock.counting(plan.folder, clock.TRIALS):
         _run_trials(plan, oracle)
     records = search_folder.read_records(plan.folder)
     require_success(plan.folder, records)
@@ -83,13 +86,10 @@ def _search(plan: Plan, oracle: Any) -> Path:
 def make_plan(config: Config, settings: SearchConfig, given: Mapping[str, Any], own: Mapping[str, Any]) -> Plan:
     """Returns what is to be done: a new search, or the rest of one that is taken up again."""
     if settings.resume:
-        if settings.output is None:
-            raise InputError("Expected the folder of the search to go on with. Name it: --resume --output FOLDER")
-        old = read_plan(Path(settings.output))
+        old = read_plan(folder_to_resume(settings.output))
         if not given and own.keys() <= set(FREE):
             return resumed(old, replace(old, settings=settings), own)
-        data = given.get("data") or old.base.data.data
-        wanted = _new_plan(changed(config, "data", data=data), settings, given, old.folder)
+        wanted = _new_plan(config, settings, given, old.folder)
         return resumed(old, replace(wanted, space=wanted.space if "space" in own else old.space), own)
     folder = Path(settings.output) if settings.output else search_folder.default_folder(settings.space)
     search_folder.require_free(folder)
@@ -101,9 +101,25 @@ def _new_plan(config: Config, settings: SearchConfig, given: Mapping[str, Any], 
     checked, _ = preflight(changed(config, "run", output=str(folder / "unused")))
     if Path(checked.data.data).exists():
         checked = changed(checked, "data", data=str(Path(checked.data.data).resolve()))
+    _require_trained(checked, space)
     base = changed(checked, "data", split_seed=split_seed(checked))
     base = changed(base, "model", image_size=config.model.image_size)  # Each backbone has a default of its own.
     return Plan(folder, replace(base, run=type(base.run)()), space, settings)
+
+
+def _require_trained(base: Config, space: Space) -> None:
+    """Raises InputError where every trial would fit a head to what random weights make of the pictures."""
+    recipe = default_recipe(base, space)
+    tried = {one.option: one.values for one in space.parameters if one.values}
+    names = tried.get("backbone", (recipe.model.backbone,))
+    scratch = [name for name in names if not name.endswith(".keras") and get_backbone(name).from_scratch]
+    if set(tried.get("strategy", (recipe.training.strategy,))) == {"frozen"} and (
+        recipe.model.weights == "none" or len(scratch) == len(names)
+    ):
+        raise InputError(
+            "Expected trained weights where only heads are searched. Received: random weights of "
+            f"{' and '.join(names)}. Name a backbone that has weights, or search how all of it trains: --space scratch."
+        )
 
 
 def tell_plan(plan: Plan) -> None:
@@ -115,19 +131,9 @@ def tell_plan(plan: Plan) -> None:
         console.say(f"  Held fixed: {held}")
     budget = f" or {plan.settings.time_budget}" if plan.settings.time_budget else ""
     console.say(
-        f"  {plan.settings.trials} trials{budget}, {plan.settings.algorithm}, for validation "
+        f"  {counted(plan.settings.trials, 'trial')}{budget}, {plan.settings.algorithm}, for validation "
         f"{plan.settings.objective}, in {plan.folder}"
     )
-
-
-@contextmanager
-def _clock(plan: Plan) -> Iterator[None]:
-    """Adds the time of the block to that of the search, also where it is interrupted."""
-    used, began = plan.seconds_used(), time.monotonic()
-    try:
-        yield
-    finally:
-        run.write_json(plan.folder / search_folder.CLOCK, {"seconds": round(used + time.monotonic() - began, 3)})
 
 
 def _run_trials(plan: Plan, oracle: Any) -> None:
@@ -170,7 +176,7 @@ class Teller:
             return f"{record.number:4d}  failed: {record.reason}. {record.message} ({values})"
         told = f"as trial {record.copied_from}" if record.copied_from is not None else f"{record.total_seconds:.1f} s"
         mark = "  best" if best is not None and best.number == record.number else ""
-        rung = f", {record.epochs} epochs" if record.epochs else ""
+        rung = f", {counted(record.epochs, 'epoch')}" if record.epochs else ""
         return f"{record.number:4d}  {name} {record.metrics[name]:.4f}  {told}{rung}  {values}{mark}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tlkit import run
 from tlkit.search.folder import LOG, TASK, TASK_RESULT
 from tlkit.search.forking import STOP
-from tlkit.search.processes import GRACE_SECONDS, Conversation, Stopped, start, stop, why_it_ended
+from tlkit.search.processes import GRACE_SECONDS, Conversation, Stopped, memory_kills, start, stop, why_it_ended
 
 POLL_SECONDS = 0.05
 CAN_FORK = sys.platform == "linux"  # Elsewhere a system's own libraries may not be used in a forked process.
@@ -43,11 +43,12 @@ class TaskRunner:
         """
         (folder / TASK_RESULT).unlink(missing_ok=True)
         run.write_json(folder / TASK, task)
+        kills_before = memory_kills()
         ended = self._forked(folder, deadline) if CAN_FORK else _fresh(folder, deadline)
         if ended == 0 and (folder / TASK_RESULT).exists():
             found: dict[str, Any] = json.loads((folder / TASK_RESULT).read_text(encoding="utf-8"))
             return found
-        return why_it_ended(ended) if isinstance(ended, int) else ended
+        return why_it_ended(ended, kills_before) if isinstance(ended, int) else ended
 
     def close(self) -> None:
         """Ends the process that others are forked from."""
