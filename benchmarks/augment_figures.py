@@ -12,7 +12,11 @@ FIGURES, TABLE = HERE / "augment.json", HERE / "augment.md"
 SEEDS, FOLDS = (0, 1, 2), 5
 BATCH, IMAGE = 32, 224
 FASHION_IMAGE = 96
-MNIST_EPOCHS, MNIST_RATE = 25, 2e-3
+MNIST_RATE = 2e-3
+MNIST = {  # Of each protocol: network, side of its pictures in pixels, epochs.
+    "mnist-long": ("wide_lenet", 28, 120),
+    "mnist": ("small_network", 32, 25),
+}
 
 
 def known() -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
-from augment_figures import BATCH, FASHION_IMAGE, FOLDS, IMAGE, MNIST_EPOCHS, SEEDS, TABLE, known
+from augment_figures import BATCH, FASHION_IMAGE, FOLDS, IMAGE, MNIST, SEEDS, TABLE, known
 
 KERAS_NOTES = """## What to know of Keras's own layers
 
@@ -63,32 +64,23 @@ def cost_tables(found: dict[str, Any]) -> list[str]:
 
 
 def mnist_table(found: dict[str, Any]) -> list[str]:
-    """Returns the paired comparison on MNIST-5k."""
-    pairs = [
-        (found[f"mnist/none/{seed}/{fold}"], found[f"mnist/strong/{seed}/{fold}"])
-        for seed in SEEDS
-        for fold in range(FOLDS)
-        if f"mnist/strong/{seed}/{fold}" in found
-    ]
-    if len(pairs) < 2:
-        return []
-    plain, strong = np.array(pairs).T
-    low, high = paired_interval(strong - plain)
-    return [
-        "## MNIST-5k from scratch",
-        f"A small network, {MNIST_EPOCHS} epochs, {FOLDS} folds, {len(pairs)} of {FOLDS * len(SEEDS)} pairs measured.",
-        markdown(
-            ("none", "strong", "gain, points", "95 % interval (paired t)"),
-            [
-                (
-                    f"{plain.mean():.2%}",
-                    f"{strong.mean():.2%}",
-                    f"{100 * (strong - plain).mean():+.2f}",
-                    f"{100 * low:+.2f} to {100 * high:+.2f}",
-                )
-            ],
-        ),
-    ]
+    """Returns the paired comparisons on MNIST-5k."""
+    rows = []
+    for protocol, (network, side, epochs) in MNIST.items():
+        pairs = [
+            (found[f"{protocol}/none/{seed}/{fold}"], found[f"{protocol}/strong/{seed}/{fold}"])
+            for seed, fold in itertools.product(SEEDS, range(FOLDS))
+            if f"{protocol}/strong/{seed}/{fold}" in found
+        ]
+        if len(pairs) < 2:
+            continue
+        plain, strong = np.array(pairs).T
+        low, high = (100 * end for end in paired_interval(strong - plain))
+        gain = f"{100 * (strong - plain).mean():+.2f}"
+        means = (f"{plain.mean():.2%}", f"{strong.mean():.2%}", gain, f"{low:+.2f} to {high:+.2f}")
+        rows.append((f"`{network}`, {side} px", str(epochs), f"{len(pairs)} of {FOLDS * len(SEEDS)}", *means))
+    columns = ("network", "epochs", "pairs", "none", "strong", "gain, points", "95 % interval (paired t)")
+    return ["## MNIST-5k from scratch", markdown(columns, rows)] if rows else []
 
 
 def paired_interval(gains: np.ndarray) -> tuple[float, float]:

@@ -109,9 +109,11 @@ def test_body_trials_run_in_processes_and_a_killed_search_goes_on(data: str, tmp
     finally:
         first.kill()
         first.wait()
+    (folder / "trials" / "0000" / ".model.keras.abc.writing").write_bytes(b"half")
     before = {one.number: one.metrics for one in read_records(folder) if one.status == "completed"}
     assert 0 in before
     assert main(["search", "--resume", "--output", str(folder)]) == 0
+    assert not list(folder.rglob("*.writing"))
     records = {one.number: one for one in read_records(folder) if one.number < 100_000}
     assert sorted(records) == [0, 1, 2, 3, 4]
     assert all(records[number].metrics == metrics for number, metrics in before.items())

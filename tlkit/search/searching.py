@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tlkit import console, interruption
+from tlkit import console, interruption, run
 from tlkit.backbones.registry import get_backbone
 from tlkit.backend import start_keras
 from tlkit.config import Config, SearchConfig
@@ -22,6 +22,7 @@ from tlkit.search.folder import COMPLETED, FAILED, Record
 from tlkit.search.plan import FREE, Plan, folder_to_resume, read_plan, resumed, wait_for_plan
 from tlkit.search.ranking import best_record, kept_numbers
 from tlkit.search.recipes import default_recipe
+from tlkit.search.roles import role
 from tlkit.search.space import Space, describe_space, read_space
 
 PATIENCE_SECONDS = 300.0  # That a worker waits for its chief to begin.
@@ -45,6 +46,8 @@ def search(
     # --- What is asked for, checked before anything slow starts ------------------------------------------------------
     plan = make_plan(config, settings, given or {}, own or {})
     with search_folder.owned(plan.folder):
+        if role() is None:  # Workers on other machines may be writing already.
+            run.remove_unfinished(plan.folder)
         plan.write()
         tell_plan(plan)
 
@@ -137,8 +140,6 @@ def tell_plan(plan: Plan) -> None:
 
 
 def _run_trials(plan: Plan, oracle: Any) -> None:
-    from tlkit.search.roles import role
-
     part = role()
     if part is not None or plan.settings.workers > 1:
         from tlkit.search.chief import lead
