@@ -86,7 +86,7 @@ LEVELS = (
         "resuming",
     },
     {"search"},
-    {"command_line"},
+    {"command_line", "cleaning"},
     {"cli"},
 )
 TENSORFLOW_ALLOWED = {
