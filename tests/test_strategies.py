@@ -68,6 +68,13 @@ def test_given_epochs_and_rates_reach_every_gradient_phase() -> None:
     assert get_strategy("frozen", epochs=4)[0].epochs == 4
 
 
+@pytest.mark.parametrize(("epochs", "patience"), [(None, 5), (3, 5), (10, 5), (30, 15), (31, 16)])
+def test_longer_phases_have_more_patience(epochs: int | None, patience: int) -> None:
+    assert get_strategy("full", epochs=epochs)[1].patience == patience
+    assert get_strategy("full", epochs=epochs, patience=2)[1].patience == 2
+    assert get_strategy("frozen", epochs=epochs)[0].patience is None
+
+
 def test_first_loss_of_a_fresh_head_is_that_of_even_odds(digits: tuple[Arrays, Arrays]) -> None:
     _, validation = digits
     assert tlkit.evaluate(classifier(), validation)["log_loss"] == pytest.approx(np.log(10), abs=1e-4)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,8 +52,20 @@ def get_strategy(
             raise unknown_name("field of a phase", key, known)
     if name == "frozen":
         return (replace(phases[0], **given),)
-    changed = tuple(replace(phase, **given) if phase.epochs else phase for phase in phases)
+    changed = tuple(replace(phase, **_patience(phase, given), **given) if phase.epochs else phase for phase in phases)
     return tuple(phase for phase in changed if phase.epochs or phase.convex_head)
+
+
+def _patience(phase: Phase, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the patience of a phase that was given more epochs: the same share of them.
+
+    The rate then falls more slowly, and while it is high an epoch says little about the end: in 30 epochs with a
+    patience of 5, Fashion-MNIST (100 images a class, `partial`) stopped after the sixth, three points below 10 epochs.
+    """
+    epochs = given.get("epochs", 0)
+    if "patience" in given or phase.patience is None or not isinstance(epochs, int) or epochs <= phase.epochs:
+        return {}
+    return {"patience": math.ceil(phase.patience * epochs / phase.epochs)}
 
 
 def _phases(name: str, stages: list[str], last_stages: str | None) -> tuple[Phase, ...]:
