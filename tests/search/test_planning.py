@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tlkit.cli import main
+from tlkit.config import SearchConfig
+from tlkit.config_files import load_config
 from tlkit.errors import InputError
 from tlkit.search import clock
 from tlkit.search.plan import Plan, asked_again, read_plan
@@ -25,9 +27,6 @@ MakePlan = Callable[..., Plan]
 
 def begun(folder: Path) -> Path:
     """The folder of a search as the command plans it, with options of its own."""
-    from tlkit.config import SearchConfig
-    from tlkit.config_files import load_config
-
     folder.mkdir()
     given = {"data": "builtin:digits", "backbone": "scratch:lenet5", "epochs": 2}
     settings = SearchConfig(space="scratch", trials=7, output=str(folder))
@@ -108,6 +107,12 @@ def test_the_clock_goes_on_where_it_stopped(tmp_path: Path) -> None:
             assert seconds() >= 0.05
     assert 0.1 <= clock.seconds_of(tmp_path, "trials") < 5
     assert 0.05 <= clock.seconds_of(tmp_path, "end") < 5
+
+
+def test_a_damaged_clock_is_told(tmp_path: Path) -> None:
+    (tmp_path / "clock.json").write_text("{")
+    with pytest.raises(InputError, match=r"clock\.json"):
+        clock.seconds_of(tmp_path, "trials")
 
 
 def test_a_kill_loses_seconds_at_most(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tlkit import run
+from tlkit.report.files import read_json
 from tlkit.search.folder import CLOCK
 
 BEAT_SECONDS = 2.0
@@ -52,8 +52,5 @@ def counting(folder: Path, part: str) -> Iterator[Callable[[], float]]:
 
 
 def _read(folder: Path) -> dict[str, float]:
-    try:
-        found: dict[str, float] = json.loads((folder / CLOCK).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return found
+    path = folder / CLOCK
+    return read_json(path) if path.exists() else {}

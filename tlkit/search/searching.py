@@ -115,7 +115,7 @@ def _require_trained(base: Config, space: Space) -> None:
     recipe = default_recipe(base, space)
     tried = {one.option: one.values for one in space.parameters if one.values}
     names = tried.get("backbone", (recipe.model.backbone,))
-    scratch = [name for name in names if not name.endswith(".keras") and get_backbone(name).from_scratch]
+    scratch = [name for name in names if not name.lower().endswith(".keras") and get_backbone(name).from_scratch]
     if set(tried.get("strategy", (recipe.training.strategy,))) == {"frozen"} and (
         recipe.model.weights == "none" or len(scratch) == len(names)
     ):

@@ -88,12 +88,20 @@ def serving(oracle: Any, ip: str, port: int) -> Iterator[tuple[Servicer, int]]:
     Raises:
         InputError: The port is taken.
     """
-    _require_free(ip, port)
     # Without this option two chiefs would share a port, and a worker would reach either.
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=(("grpc.so_reuseport", 0),))
     servicer = Servicer(oracle)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
-    bound = server.add_insecure_port(f"{ip}:{port}")
+    try:
+        _try_listening(ip, port)
+        bound = server.add_insecure_port(f"{ip}:{port}")
+    except (OSError, RuntimeError):
+        bound = 0
+    if not bound:
+        raise InputError(
+            f"Expected a free port for the chief. Received: {ip}:{port}, which is taken or is no address of this "
+            f"machine. Set {ORACLE_PORT} to another."
+        )
     server.start()
     try:
         yield servicer, bound
@@ -101,19 +109,13 @@ def serving(oracle: Any, ip: str, port: int) -> Iterator[tuple[Servicer, int]]:
         server.stop(grace=1.0).wait()
 
 
-def _require_free(ip: str, port: int) -> None:
-    """Raises InputError where nothing can listen there: gRPC itself would print lines of its own before it fails."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(ip, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As gRPC does: a port just left is free.
-            probe.bind(address)
-            probe.listen()
-    except OSError:
-        raise InputError(
-            f"Expected a free port for the chief. Received: {ip}:{port}, which is taken or is no address of this "
-            f"machine. Set {ORACLE_PORT} to another."
-        ) from None
+def _try_listening(ip: str, port: int) -> None:
+    """Raises OSError where nothing can listen there: gRPC itself would print lines of its own before it fails."""
+    family, kind, protocol, _, address = socket.getaddrinfo(ip.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As gRPC does: a port just left is free.
+        probe.bind(address)
+        probe.listen()
 
 
 class Client(OracleClient):
