@@ -14,7 +14,7 @@ BATCH, IMAGE = 32, 224
 FASHION_IMAGE = 96
 MNIST_RATE = 2e-3
 MNIST = {  # Of each protocol: network, side of its pictures in pixels, epochs.
-    "mnist-long": ("wide_lenet", 28, 120),
+    "mnist-lenet5": ("lenet5", 32, 60),
     "mnist": ("small_network", 32, 25),
 }
 
