@@ -11,12 +11,14 @@ from tlkit.callbacks import BestWeights, EpochProgress, TimeBudget
 from tlkit.optimizers import make_optimizer, warmup_cosine
 
 
-def epochs(losses: list[float], initial_loss: float, patience: int | None) -> tuple[keras.Model, BestWeights, int]:
+def epochs(
+    losses: list[float], initial_loss: float, patience: int | None = None, images: int = 10_000
+) -> tuple[keras.Model, BestWeights, int]:
     """Ends epochs with validation losses, each with weights of its own, until training is stopped."""
     inputs = keras.Input((1,))
     model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(inputs))
     model.set_weights([np.full((1, 1), -1.0)])
-    best = BestWeights(initial_loss, patience)
+    best = BestWeights(initial_loss, images, patience)
     best.set_model(model)
     model.stop_training = False
     best.on_train_begin()
@@ -40,6 +42,30 @@ def test_the_start_comes_back_where_no_epoch_is_better() -> None:
     model, best, _ = epochs([0.9, 0.3, 0.5], initial_loss=0.2, patience=None)
     assert best.best_epoch is None
     assert model.get_weights()[0].item() == -1
+
+
+@pytest.mark.parametrize(("images", "best_epoch"), [(100, 3), (10_000, 1)])
+def test_of_epochs_that_so_few_images_cannot_tell_apart_the_last_is_kept(images: int, best_epoch: int) -> None:
+    """The fourth is 8 % above the lowest: a hundred images tell 10 % apart, ten thousand 1 %."""
+    model, best, _ = epochs([0.9, 0.50, 0.60, 0.54, 0.56], initial_loss=1.0, images=images)
+    assert best.best_epoch == best_epoch
+    assert model.get_weights()[0].item() == best_epoch + 1
+
+
+def test_losses_that_creep_up_are_held_against_the_lowest_of_all() -> None:
+    losses = [0.50, 0.53, 0.56, 0.59]  # Each within 10 % of the one before.
+    _, best, _ = epochs(losses, initial_loss=1.0, images=100)
+    assert best.best_epoch == 1
+
+
+def test_an_epoch_no_better_than_the_start_is_not_kept_however_few_the_images() -> None:
+    _, best, _ = epochs([0.51], initial_loss=0.5, images=4)
+    assert best.best_epoch is None
+
+
+def test_patience_is_with_epochs_that_are_as_good_as_the_lowest() -> None:
+    _, best, done = epochs([0.50, 0.54, 0.53, 0.52, 0.45], initial_loss=1.0, patience=2, images=100)
+    assert (best.best_epoch, done) == (4, 5)
 
 
 def test_patience_is_with_epochs_among_themselves() -> None:

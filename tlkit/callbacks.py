@@ -14,33 +14,37 @@ from tlkit.optimizers import averages, replan
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the epoch with the lowest tempered log-loss and puts them back when training ends.
+    """Keeps the weights of the last epoch whose tempered log-loss is as good as the lowest; training ends with them.
+
+    As good is what the validation images cannot tell from the lowest: up to the standard error of a mean of n losses
+    that are spread exponentially, a share of 1 / sqrt(n). While the rate is high the weights are noisy, and with it
+    falls the test error; the lowest of several losses on few images is often that of a lucky early epoch.
 
     The weights that training starts from count as a candidate: training can then not make the model worse.
 
     Args:
         initial_loss: Tempered validation log-loss before the first epoch, in nats.
-        patience: Epochs without one better than all epochs before, after which training ends; None never ends it
-            early. The loss before the first epoch does not count here: a body that begins to move loses at first
-            what the head knew of it, and needs some epochs to be ahead.
+        images: How many images it is the mean of.
+        patience: Epochs without one as good as the lowest of all epochs before, after which training ends; None never
+            ends it early. The loss before the first epoch does not count here: a body that begins to move loses at
+            first what the head knew of it, and needs some epochs to be ahead.
     """
 
-    def __init__(self, initial_loss: float, patience: int | None = None) -> None:
+    def __init__(self, initial_loss: float, images: int, patience: int | None = None) -> None:
         super().__init__()
-        self.best_loss = initial_loss
+        self.initial_loss, self.patience = initial_loss, patience
+        self.tolerated = 1 + 1 / math.sqrt(images)
         self.best_epoch: int | None = None
-        self.patience = patience
         self.best_weights: list[Any] = []
         self._lowest, self._waited = math.inf, 0
 
     def to_facts(self) -> dict[str, Any]:
         """Returns what it knows beside the weights, JSON-able."""
-        facts = {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
-        return facts | {"lowest": self._lowest, "waited": self._waited}
+        return {"best_epoch": self.best_epoch, "lowest": self._lowest, "waited": self._waited}
 
     def restore(self, facts: dict[str, Any], best_weights: list[Any]) -> None:
         """Goes on from what `to_facts` has told."""
-        self.best_loss, self.best_epoch, self.best_weights = facts["best_loss"], facts["best_epoch"], best_weights
+        self.best_epoch, self.best_weights = facts["best_epoch"], best_weights
         self._lowest, self._waited = facts["lowest"], facts["waited"]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -48,11 +52,12 @@ class BestWeights(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {})["val_tempered_log_loss"]
-        if loss < self.best_loss:
-            self.best_loss, self.best_epoch = loss, epoch
-            self.best_weights = self.model.get_weights()
-        self._waited = 0 if loss < self._lowest else self._waited + 1
         self._lowest = min(loss, self._lowest)
+        as_good = loss <= self._lowest * self.tolerated
+        if as_good and loss < self.initial_loss:
+            self.best_epoch = epoch
+            self.best_weights = self.model.get_weights()
+        self._waited = 0 if as_good else self._waited + 1
         if self.patience is not None and self._waited >= self.patience:
             self.model.stop_training = True
 

@@ -27,7 +27,8 @@ class Phase:
         layer_decay: The rate of each stage as a share of that of the stage after it, above 0 up to 1.
         weight_decay: Decoupled weight decay of kernels; biases and normalisation are spared.
         warmup: Share of the steps in which the rate rises, 0 to 1; it then falls along a cosine.
-        patience: Epochs without a better tempered validation loss before the phase ends; None never ends it early.
+        patience: Epochs without a tempered validation loss as good as the lowest before the phase ends; None never ends
+            it early.
         optimizer: Name of an optimizer; see `tlkit.optimizers.OPTIMIZERS`.
         batch_norm: `"frozen"`: statistics, scale and shift of BatchNormalization stay; `"trained"`: they learn.
         convex_head: Whether the head is first set by a regularised logistic regression on the features.

@@ -240,7 +240,7 @@ def test_data_with_an_order_of_their_own_go_on_after_whole_epochs(digits: Any, t
 
 
 def test_best_weights_go_on_with_what_they_know() -> None:
-    before, after = BestWeights(1.0, patience=2), BestWeights(0.5, patience=2)
+    before, after = BestWeights(1.0, 100, patience=2), BestWeights(0.5, 100, patience=2)
     inputs = keras.Input((1,))
     before.set_model(keras.Model(inputs, keras.layers.Dense(1)(inputs)))
     before.on_epoch_end(0, {"val_tempered_log_loss": 0.3})

@@ -89,7 +89,7 @@ def told_best(phase: dict[str, Any]) -> str:
     if best["val_tempered_loss"] is None:
         return told
     tempered = number(best["val_tempered_loss"])
-    return f"{told} After the best temperature its validation loss is {tempered}, lower than that of any other epoch."
+    return f"{told} After the best temperature its validation loss is {tempered}; no later epoch is as good."
 
 
 def told_cross_validation(found: dict[str, Any]) -> str:

@@ -46,12 +46,12 @@ def fine_tune(
 ) -> FineTuneHistory:
     """Fine-tunes a classifier in place, phase by phase.
 
-    What is frozen in a phase is computed once, in inference mode, and the rest of the network trains on its outputs.
-    That gives the very weights of training the whole with a truly frozen base: no BatchNorm statistic moves, no
-    dropout of the base is active. Each phase ends with the weights of its best epoch, that of the lowest
-    validation log-loss after the best temperature (a network becomes too sure of itself while its answers still
-    improve), or with those it began with where no epoch was better. A phase with `only_if_better` is undone where it
-    gained nothing beyond noise.
+    What is frozen in a phase is computed once, in inference mode, and the rest of the network trains on its
+    outputs. That gives the very weights of training the whole with a truly frozen base: no BatchNorm statistic
+    moves, no dropout of the base is active. Each phase ends with the weights of its best epoch, the last of those
+    whose validation log-loss after the best temperature (a network becomes too sure of itself while its answers
+    still improve) is as low as n images can tell, or with those it began with where no epoch was better. A phase
+    with `only_if_better` is undone where it gained nothing beyond noise.
 
     Args:
         model: A functional model with one input, a global pooling (or Flatten) layer and a Dense head that gives

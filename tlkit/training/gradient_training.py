@@ -198,7 +198,8 @@ class _Training:
     def keeper(self, choices: Choices, accumulation: Accumulation, state: FitState | None) -> KeepState:
         """Makes what keeps the states of an attempt, with the callbacks that know something; from a state or anew."""
         phase = self.phase
-        known: dict[str, Any] = {"best": BestWeights(choices.start_loss, phase.patience)}
+        images = len(self.fitting.validation.labels)
+        known: dict[str, Any] = {"best": BestWeights(choices.start_loss, images, phase.patience)}
         if self.fitting.deadline < math.inf:
             updates = (accumulation.updates_per_epoch, phase.warmup)
             known["budget"] = TimeBudget(
