@@ -49,7 +49,7 @@ demo: $(RUNTIME)  ## Fine-tune on scikit-learn's digits, end to end: about a min
 	@$(BIN)/tlkit demo $(ARGS)
 
 test: lint  ## All fast tests, lint and types
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)  ## The long checks: all backbones and more
 	$(BIN)/python -m pytest -m slow $(ARGS)

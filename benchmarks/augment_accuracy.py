@@ -210,5 +210,5 @@ def measure_views() -> None:
         for views in (1, 4, 8, 10):
             measured(
                 f"views/{views}/{seed}",
-                lambda seed=seed, views=views: train_fashion(100, seed, "standard", "partial", views, 10),
+                lambda seed=seed, views=views: train_fashion(100, seed, "light", "partial", views, 10),
             )

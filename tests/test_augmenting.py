@@ -50,7 +50,13 @@ def test_auto_flips_what_keeps_its_class_and_says_why() -> None:
 
 @pytest.mark.parametrize(
     ("strategy", "count", "preset"),
-    [("frozen", 500, "light"), ("full", 10, "standard"), ("scratch", 500, "strong"), ("scratch", 50, "standard")],
+    [
+        ("frozen", 500, "light"),
+        ("partial", 10, "light"),
+        ("full", 10, "standard"),
+        ("scratch", 500, "strong"),
+        ("scratch", 50, "standard"),
+    ],
 )
 def test_auto_goes_by_strategy_and_size(strategy: str, count: int, preset: str) -> None:
     assert choose_augmentation(AUTO, strategy, np.array([count] * 3)).asked.augment == preset

@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 
 import tlkit
 from tlkit import strategies
+from tlkit.config import STRATEGIES
 from tlkit.errors import InputError
 from tlkit.graph import split_model
 from tlkit.phases import Phase
@@ -14,6 +15,7 @@ from tlkit.strategies import apply_phase, check_phases, cut_of, get_strategy, ph
 from tlkit.training import fine_tune
 
 Arrays = tuple[np.ndarray, np.ndarray]
+STAGES = tlkit.get_backbone("mobilenetv2").stages
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,17 @@ def test_given_epochs_and_rates_reach_every_gradient_phase() -> None:
     head, body = get_strategy("partial", stages, epochs=3, learning_rate=0.5)
     assert (head.epochs, body.epochs, body.learning_rate) == (0, 3, 0.5)
     assert get_strategy("frozen", epochs=4)[0].epochs == 4
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_augmented_pictures_have_twice_the_epochs_unless_these_are_given(name: str) -> None:
+    plain, augmented, given = (
+        get_strategy(name, STAGES, **options) for options in ({}, {"augmented": True}, {"augmented": True, "epochs": 7})
+    )
+    for one, other, told in zip(plain, augmented, given, strict=True):
+        assert other.epochs == 2 * one.epochs
+        assert other.patience == (None if one.patience is None else 2 * one.patience)
+        assert told.epochs == (7 if one.epochs or name == "frozen" else 0)
 
 
 @pytest.mark.parametrize(("epochs", "patience"), [(None, 5), (3, 5), (10, 5), (30, 15), (31, 16)])

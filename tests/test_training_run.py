@@ -63,7 +63,7 @@ def test_options_reach_the_phases(folder: Path) -> None:
     inputs = keras.Input((SIZE, SIZE, 3))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, strides=2)(inputs))
     model = keras.Model(inputs, layers.Dense(2)(x))
-    head, body = wanted_phases(load_config(None, {"data": "x"} | given).training, model)
+    head, body = wanted_phases(load_config(None, {"data": "x"} | given), model)
     assert head == Phase("head", convex_head=True)
     assert (body.optimizer, body.layer_decay, body.weight_decay, body.learning_rate) == ("sgd", 0.5, 0.0, "auto")
 

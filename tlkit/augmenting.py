@@ -120,6 +120,8 @@ def _preset_for(strategy: str, images_a_class: float) -> tuple[str, str]:
     """Returns a preset and the reason."""
     if strategy == "frozen":
         return "light", "light: only the head trains, and it should see what the backbone was trained on."
+    if strategy in ("partial", "gradual", "auto"):
+        return "light", "light: what stays frozen knows whole things better than parts of them."
     if strategy == "scratch" and images_a_class >= FEW:
         return "strong", f"strong: a network from random weights, with some {images_a_class:,.0f} images a class."
     return "standard", f"standard: layers below the head train, with some {images_a_class:,.0f} images a class."

@@ -17,6 +17,7 @@ OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "lion")
 PRECISIONS = ("float32", "bfloat16", "float16", AUTO)
 SWITCHES = ("on", "off", AUTO)
 GEOMETRIES = ("crop", "pad", "squash")
+DEFAULT_VIEWS = 8
 AUGMENTATIONS = ("none", "light", "standard", "strong", "auto")
 POOLINGS = ("avg", "max", "both")
 PREPROCESSING = ("inside", "tf", "torch", "caffe", "lite", "unit")
@@ -130,7 +131,9 @@ class AugmentationConfig:
     )
     strength: float = option(1.0, "Factor of how far the layers of a preset go, 0 to 2.", minimum=0, maximum=2)
     flip: bool | None = option(None, "Whether mirror images keep their class [default: auto tries it, others flip].")
-    views: int = option(4, "Views of each picture, where a part is frozen, 1 to 100.", minimum=1, maximum=100)
+    views: int = option(
+        DEFAULT_VIEWS, "Views of each picture, where a part is frozen, 1 to 100.", minimum=1, maximum=100
+    )
     mixup: float | None = option(
         None, "Alpha of MixUp up to 10, 0 for none [default: the preset's].", minimum=0, maximum=10
     )

@@ -115,6 +115,6 @@ def pooled_features_of(
 
     # Where later phases cut lower, that comes first: the features that the head sees are computed from there.
     parts = {part: dataset(config, manifest, store, split) for part, split in PARTS.items()}
-    compute_ahead(model, cuts_of(model, wanted_phases(config.training, model)), parts, timer, config.extraction)
+    compute_ahead(model, cuts_of(model, wanted_phases(config, model)), parts, timer, config.extraction)
     with timer("Computing what the backbone sees", "images") as on_progress:
         return pooled_features(model, manifest, store, on_progress, config.extraction)

@@ -21,9 +21,18 @@ CONVEX_HEAD = Phase("head", HEAD, convex_head=True)
 # gain anything; digits end at the same accuracy with either (seeds 0 and 1: 98.5 and 97.8 %).
 BODY = Phase("body", epochs=10, learning_rate=3e-4, layer_decay=0.7, weight_decay=0.05, patience=5)
 
+# Pictures that are never twice the same are learnt more slowly: in 10 epochs Fashion-MNIST (100 images a class,
+# `partial`, seed 0) reaches 84.4 % with `light` and 84.9 % without, in 20 epochs 85.1 % with it.
+AUGMENTED_EPOCHS = 2
+
 
 def get_strategy(
-    name: str, stages: Sequence[Stage] = (), *, last_stages: str | None = None, **changes: Any
+    name: str,
+    stages: Sequence[Stage] = (),
+    *,
+    last_stages: str | None = None,
+    augmented: bool = False,
+    **changes: Any,
 ) -> tuple[Phase, ...]:
     """Returns the phases of a named strategy.
 
@@ -35,6 +44,7 @@ def get_strategy(
         stages: Of the network, in order from the input; `stages_of(model)`.
         last_stages: Name of the first stage that `partial` and `auto` train, and where `gradual` ends; the last stage
             when None.
+        augmented: Whether the training images are: phases then have twice the epochs, unless they are among `changes`.
         **changes: Fields of each phase with gradient training, such as `epochs=5` or `learning_rate=1e-4`, instead of
             the strategy's own; None leaves those.
 
@@ -47,6 +57,8 @@ def get_strategy(
         raise unknown_name("stage", last_stages, names)
     phases = _phases(name, [stage.name for stage in stages], last_stages)
     given = {key: value for key, value in changes.items() if value is not None}
+    if augmented and "epochs" not in given:
+        phases = tuple(_longer(phase) for phase in phases)
     for key in given:
         if key not in (known := CONVEX_HEAD.to_dict()):
             raise unknown_name("field of a phase", key, known)
@@ -54,6 +66,12 @@ def get_strategy(
         return (replace(phases[0], **given),)
     changed = tuple(replace(phase, **_patience(phase, given), **given) if phase.epochs else phase for phase in phases)
     return tuple(phase for phase in changed if phase.epochs or phase.convex_head)
+
+
+def _longer(phase: Phase) -> Phase:
+    """Returns a phase with the epochs, and the patience, for augmented pictures."""
+    epochs: dict[str, Any] = {"epochs": AUGMENTED_EPOCHS * phase.epochs}
+    return replace(phase, **_patience(phase, epochs), **epochs)
 
 
 def _patience(phase: Phase, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +106,9 @@ def _phases(name: str, stages: list[str], last_stages: str | None) -> tuple[Phas
     return (CONVEX_HEAD, *(replace(BODY, name=f"from {stage}", train_from=stage, epochs=5) for stage in unfrozen))
 
 
-def phases_for(model: keras.Model, name: str, *, train_from: str | None = None, **changes: Any) -> tuple[Phase, ...]:
+def phases_for(
+    model: keras.Model, name: str, *, train_from: str | None = None, augmented: bool = False, **changes: Any
+) -> tuple[Phase, ...]:
     """Returns the phases of a named strategy for a classifier.
 
     Args:
@@ -96,6 +116,7 @@ def phases_for(model: keras.Model, name: str, *, train_from: str | None = None, 
         name: As `get_strategy` takes it.
         train_from: First stage that `auto`, `partial` and `gradual` train; by default the first of the stages that
             work at the last resolution.
+        augmented: As `get_strategy` takes it.
         **changes: As `get_strategy` takes them.
 
     Raises:
@@ -109,7 +130,7 @@ def phases_for(model: keras.Model, name: str, *, train_from: str | None = None, 
             f"Expected a model of two stages at least for strategy {name!r}. Received: {model.name}, with "
             f"{len(stages)}. Use --strategy full."
         )
-    return get_strategy(name, stages, last_stages=train_from, **changes)
+    return get_strategy(name, stages, last_stages=train_from, augmented=augmented, **changes)
 
 
 def check_phases(model: keras.Model, phases: Sequence[Phase], stages: Sequence[Stage]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit import console, run
-from tlkit.config import AUTO, Config, TrainingConfig
-from tlkit.varying import steadiness_before, vary, write_reach, write_steadiness
+from tlkit.config import AUTO, Config
+from tlkit.varying import is_wanted, steadiness_before, vary, write_reach, write_steadiness
 
 if TYPE_CHECKING:
     import keras
@@ -58,7 +58,7 @@ def train(
     from tlkit.training.outcome import gains_table
     from tlkit.training.recipe import recipe_of
 
-    phases = wanted_phases(config.training, model)
+    phases = wanted_phases(config, model)
     console.say("\n".join(f"  {line}" for line in describe(phases).splitlines()))
     groups = manifest.items["group"].to_numpy()[manifest.indices("validation")].tolist()
     images = vary(config, model, dataset(config, manifest, store, "train"), features, folder, step)
@@ -110,13 +110,14 @@ def finish(folder: Path) -> None:
     Checkpoint(folder / run.CHECKPOINT).remove()
 
 
-def wanted_phases(training: TrainingConfig, model: keras.Model) -> tuple[Phase, ...]:
+def wanted_phases(config: Config, model: keras.Model) -> tuple[Phase, ...]:
     """Returns the phases that a run's options ask for."""
     from tlkit.strategies import phases_for
 
+    training = config.training
     names = ("epochs", "learning_rate", "optimizer", "layer_decay", "weight_decay")
     changes = {name: getattr(training, name) for name in names}
-    return phases_for(model, training.strategy, train_from=training.train_from, **changes)
+    return phases_for(model, training.strategy, train_from=training.train_from, augmented=is_wanted(config), **changes)
 
 
 def tell_phase(outcome: PhaseOutcome) -> None:

@@ -12,10 +12,9 @@ from keras import ops
 
 from tlkit.augment.chain import Augment
 from tlkit.augment.layer import central_crop
+from tlkit.config import DEFAULT_VIEWS
 from tlkit.data.loader import ImageDataset
 from tlkit.errors import InputError
-
-DEFAULT_VIEWS = 4
 
 
 class AugmentedDataset(keras.utils.PyDataset):

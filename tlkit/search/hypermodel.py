@@ -199,7 +199,7 @@ def _compile(model: keras.Model, config: Config) -> None:
 
 
 def _phases(config: Config, model: keras.Model, epochs: int | None, initial_epoch: int) -> tuple[Phase, ...]:
-    phases = wanted_phases(config.training, model)
+    phases = wanted_phases(config, model)
     if epochs is not None:
         left = max(epochs - initial_epoch, 1)
         phases = tuple(replace(phase, epochs=left) if phase.epochs else phase for phase in phases)

@@ -105,7 +105,7 @@ def train_trial(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     from tlkit.varying import vary
 
     config, model, manifest, store, timer = _prepare(folder)
-    phases = wanted_phases(config.training, model)
+    phases = wanted_phases(config, model)
     callbacks: list[keras.callbacks.Callback] = []
     if task.get("stop_after"):
         phases, callbacks = _on_rung(folder, task, model, phases)

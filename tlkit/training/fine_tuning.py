@@ -13,6 +13,7 @@ import keras
 
 from tlkit import strategies
 from tlkit.activations import compute_ahead
+from tlkit.augment.batches import AugmentedDataset
 from tlkit.errors import InputError
 from tlkit.graph import head_dense, require_functional
 from tlkit.phases import Phase
@@ -90,9 +91,9 @@ def fine_tune(
     num_classes = head_dense(model).units
     stages = strategies.stages_of(model)
     if isinstance(strategy, str):
-        strategy = strategies.phases_for(
-            model, strategy, train_from=train_from, epochs=epochs, learning_rate=learning_rate
-        )
+        changes = {"epochs": epochs, "learning_rate": learning_rate}
+        augmented = isinstance(data, AugmentedDataset)
+        strategy = strategies.phases_for(model, strategy, train_from=train_from, augmented=augmented, **changes)
     strategies.check_phases(model, strategy, stages)
     for part, name in zip((data, validation_data), PARTS, strict=True):
         check_arrays(part, num_classes, name)
