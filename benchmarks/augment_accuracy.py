@@ -171,17 +171,18 @@ def train_fashion(
         seed: Of the choice of images, and of training.
         name: Preset.
         strategy: How much trains.
-        views: Of each picture, where the frozen part is computed once; None augments live.
+        views: Of each picture, where the frozen part is computed once; the default number when None.
         epochs: Of the body.
     """
     import tlkit
     from tlkit.augment import AugmentedDataset
+    from tlkit.config import DEFAULT_VIEWS
     from tlkit.features import predict_in_order
 
     data = few_fashion(images_a_class, seed)
     model = tlkit.build_classifier("efficientnet_lite0", num_classes=10, image_size=FASHION_IMAGE)
     layers, reasons = decided(model, data, name, strategy)
-    train = AugmentedDataset(data.train, layers, seed, views=views or 4) if layers else data.train
+    train = AugmentedDataset(data.train, layers, seed, views=views or DEFAULT_VIEWS) if layers else data.train
     start = time.perf_counter()
     tlkit.fine_tune(model, train, validation_data=data.validation, strategy=strategy, epochs=epochs, seed=seed)
     seconds = time.perf_counter() - start

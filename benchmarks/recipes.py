@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recipe_network import small_network
 
 HERE = Path(__file__).parent
 RESULTS, TABLE = HERE / "recipes.jsonl", HERE / "recipes.md"
@@ -33,6 +34,7 @@ FASHION = "/usr/share/datasets/fashion-mnist"
 TEST_IMAGES = {"digits": 40, "mnist": 100, "fashion": 200}  # A class.
 SOURCES = {"digits": "fashion", "mnist": "fashion", "fashion": "mnist"}
 SOURCE_IMAGES = 400  # A class, for training the small network.
+CHOICE = "last as good"  # Which epoch of a phase is kept: before, that of the lowest validation loss.
 STRATEGIES = ("frozen", "partial", "gradual", "full", "auto")
 
 
@@ -125,29 +127,6 @@ def load(cell: Cell, image_size: int) -> list[Any]:
 # --- Networks ------------------------------------------------
 
 
-def small_network(num_classes: int = 10) -> Any:
-    """A residual network of three resolutions with BatchNormalization."""
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((32, 32, 3), name="image")
-    x = layers.Rescaling(1 / 127.5, -1, name="preprocess_scale")(inputs)
-    for stage, width in enumerate((32, 64, 128), start=1):
-        for block in (1, 2):
-            stride = 2 if block == 1 else 1
-            y = layers.Conv2D(width, 3, stride, "same", use_bias=False)(x)
-            y = layers.ReLU()(layers.BatchNormalization()(y))
-            y = layers.BatchNormalization()(layers.Conv2D(width, 3, 1, "same", use_bias=False)(y))
-            shortcut = x
-            if block == 1:
-                shortcut = layers.BatchNormalization()(layers.Conv2D(width, 1, 2, "same", use_bias=False)(x))
-            x = layers.ReLU(name=f"stage{stage}_block{block}")(layers.Add()([y, shortcut]))
-    x = layers.GlobalAveragePooling2D(name="pooled_features")(x)
-    x = layers.Dense(num_classes, kernel_initializer="zeros", name="head")(x)
-    return keras.Model(inputs, layers.Activation("softmax", name="probabilities")(x), name="small")
-
-
 def source_weights(data: str, folder: Path) -> Path:
     """Trains the small network on a source set, once, and returns the file of its weights."""
     import tlkit
@@ -217,6 +196,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     worst = max((loss for loss in history.history["val_loss"]), default=None)
     return {
         "cell": cell.name,
+        "choice": CHOICE,
         "accuracy": found["accuracy"],
         "log_loss": found["log_loss"],
         "seconds": round(seconds, 1),
@@ -293,6 +273,12 @@ def main() -> None:
     notes = "Written by `python benchmarks/recipes.py --table`, which tells how the cells are made. "
     rows, names = read_results(), {cell.name for cell in cells()}
     notes += f"{len(names & set(rows))} of {len(names)} planned cells are measured.\n"
+    older = [name for name, row in rows.items() if "/frozen/" not in name and row.get("choice") != CHOICE]
+    if older:
+        notes += (
+            f"{len(older)} of those with epochs are older than the rule that keeps the last epoch as good as the "
+            "lowest loss: they kept the lowest itself.\n"
+        )
     TABLE.write_text(f"{heading}{notes}\n{table(rows)}\n")
     print(table(rows))
 
