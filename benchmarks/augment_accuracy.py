@@ -174,12 +174,15 @@ def train_fashion(
         views: Of each picture, where the frozen part is computed once; the default number when None.
         epochs: Of the body.
     """
+    import keras
+
     import tlkit
     from tlkit.augment import AugmentedDataset
     from tlkit.config import DEFAULT_VIEWS
     from tlkit.features import predict_in_order
 
     data = few_fashion(images_a_class, seed)
+    keras.utils.set_random_seed(seed)  # Before the network is built, whose dropout draws its seed then.
     model = tlkit.build_classifier("efficientnet_lite0", num_classes=10, image_size=FASHION_IMAGE)
     layers, reasons = decided(model, data, name, strategy)
     train = AugmentedDataset(data.train, layers, seed, views=views or DEFAULT_VIEWS) if layers else data.train
