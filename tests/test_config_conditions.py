@@ -24,11 +24,11 @@ from tlkit.config_files import load_config
             ["--head ridge does nothing with --strategy scratch."],
         ),
         (
-            {"strength": 2.0, "flip": False, "views": 8},
+            {"strength": 2.0, "flip": False, "views": 3},
             [
                 "--strength 2.0 does nothing with --augment none.",
                 "--no-flip does nothing with --augment none.",
-                "--views 8 does nothing where nothing is augmented or nothing frozen.",
+                "--views 3 does nothing where nothing is augmented or nothing frozen.",
             ],
         ),
     ],
