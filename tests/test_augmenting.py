@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from tlkit.augmenting import Augmentation, choose_augmentation, try_flip
+from tlkit.augmenting import Augmentation, FlipTest, choose_augmentation, try_flip
 from tlkit.config import AugmentationConfig
 
 AUTO = AugmentationConfig(augment="auto")
@@ -31,6 +31,12 @@ def test_what_has_no_side_may_be_flipped() -> None:
     both = np.concatenate([features, mirrored(features)])
     symmetric = (both[: len(features)] + both[len(features) :]) / 2
     assert try_flip(symmetric, labels, lambda rows: mirrored(symmetric[rows]), 10).keeps_class
+
+
+def test_a_point_is_the_price_of_a_flip_however_few_the_images() -> None:
+    assert FlipTest(1000, accuracy=0.807, mirrored=0.798, standard_error=0.008).keeps_class
+    assert not FlipTest(1000, accuracy=0.915, mirrored=0.890, standard_error=0.008).keeps_class
+    assert not FlipTest(100, accuracy=0.66, mirrored=0.63, standard_error=0.04).keeps_class
 
 
 def test_auto_flips_what_keeps_its_class_and_says_why() -> None:

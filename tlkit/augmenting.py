@@ -14,7 +14,9 @@ from tlkit.config import AugmentationConfig
 from tlkit.probe import fit_probe
 
 MOST_TRIED = 1000  # Images of the flip test: one standard error is then below 1.6 points.
-TOLERATED_LOSS = 0.02  # Share of the images that mirror images may cost: photographs lose a little by their order.
+# Share of the images that mirror images may cost. ImageNet's features hardly tell sides apart: of scikit-learn's digits
+# at 64 px a head on them names 91.5 %, and 89.0 % mirrored. A flip left out costs less than one that is wrong.
+TOLERATED_LOSS = 0.01
 FOLDS = 2
 
 
@@ -36,8 +38,8 @@ class FlipTest:
 
     @property
     def keeps_class(self) -> bool:
-        """Whether mirror images are recognised as well, up to two points and a standard error."""
-        return self.accuracy - self.mirrored <= TOLERATED_LOSS + self.standard_error
+        """Whether mirror images are recognised as well, up to a point."""
+        return self.accuracy - self.mirrored <= TOLERATED_LOSS
 
 
 @dataclass(frozen=True)
