@@ -28,6 +28,7 @@ from tlkit.training import fine_tune
 from tlkit.training.outcome import FineTuneHistory
 from tlkit.training.recipe import recipe_of
 from tlkit.training_run import wanted_phases
+from tlkit.varying import is_wanted
 
 IGNORED = ("verbose",)  # Of `fit`: our phases show nothing unless asked to.
 
@@ -167,7 +168,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
     def _varied(self, data: Any, config: Config) -> Any:
         """Puts the augmentation of a recipe on training data."""
         asked = config.augmentation
-        if asked.augment == "none" and not asked.mixup and not asked.cutmix:
+        if not is_wanted(config):
             return data
         if not isinstance(data, tuple | ImageDataset):
             raise InputError(

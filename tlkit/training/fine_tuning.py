@@ -63,7 +63,8 @@ def fine_tune(
             head and the best epochs, and shows what each phase gained.
         strategy: Name of a strategy (see `tlkit.strategies.get_strategy`), or phases of your own.
         train_from: For a named strategy: first stage that `auto`, `partial` and `gradual` train.
-        epochs: For a named strategy: epochs of each phase instead of its own number.
+        epochs: For a named strategy: epochs of each phase instead of its own number, which is
+            doubled for an `AugmentedDataset`.
         learning_rate: For a named strategy: peak rate of each phase instead of its own, or `"auto"`.
         recipe: Options that all phases share; `Recipe()` when None.
         seed: Seed of shuffling, dropout and the bootstrap.
