@@ -3,8 +3,10 @@
     python benchmarks/features.py                                   # all, 10,000 pictures, 3 rounds: some hours
     python benchmarks/features.py --only frozen --images 2000       # one table
     python benchmarks/features.py --only startup,memory
+    python benchmarks/features.py --only frozen --backbone mobilenetv2 --contenders guide,tlkit    # some of a table
 
-Fashion-MNIST as JPEGs at 96 px; EfficientNet-Lite0, whose ImageNet weights come with the installation. Every contender
+Fashion-MNIST as JPEGs at 96 px; EfficientNet-Lite0, whose ImageNet weights come with the installation: other networks
+are given random weights here, with which their times are right and their accuracies mean nothing. Every contender
 runs in a process of its own; rounds alternate, and the first contender of a table runs twice in each: the row `A/A`
 shows the noise. Ratios are those of a round: lowest, median, highest. Figures go to benchmarks/results/NAME.json.
 """
@@ -49,8 +51,8 @@ Row = dict[str, Any]
 class Bench:
     """Where things lie, and what was measured."""
 
-    def __init__(self, folder: Path, images: int, rounds: int, peers: bool):
-        self.folder, self.images, self.rounds = folder, images, rounds
+    def __init__(self, folder: Path, images: int, rounds: int, peers: bool, backbone: str):
+        self.folder, self.images, self.rounds, self.backbone = folder, images, rounds, backbone
         self.python = make_environment(folder / "peers") if peers else None
         self.pictures = write_pictures(folder / f"fashion-{images}", images)
 
@@ -61,7 +63,7 @@ class Bench:
                 return None
             command = [self.python, HERE / "peers_torch.py", name, self.pictures, weights_file()]
         else:
-            command = [sys.executable, HERE / "contenders.py", name, self.pictures, BACKBONE]
+            command = [sys.executable, HERE / "contenders.py", name, self.pictures, self.backbone]
         start = time.perf_counter()
         quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=quiet)
@@ -147,7 +149,7 @@ def measure_commands(bench: Bench) -> dict[str, list[float]]:
         for engine in ("keras", "auto"):
             with tempfile.TemporaryDirectory() as empty:
                 environment = os.environ | {"TLKIT_CACHE": str(Path(empty, "cache"))}
-                options = ("--backbone", BACKBONE, "--image-size", "96", "--engine", engine)
+                options = ("--backbone", bench.backbone, "--image-size", "96", "--engine", engine)
                 command = [*TLKIT, "finetune", "--data", str(bench.pictures), *options, "--output", f"{empty}/run"]
                 start = time.perf_counter()
                 subprocess.run(command, check=True, capture_output=True, env=environment)
@@ -206,6 +208,8 @@ def main() -> None:
     parser.add_argument("--only", default="frozen,partial,full,commands,startup,memory")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backbone", default=BACKBONE, help="of the tables and the whole commands")
+    parser.add_argument("--contenders", default="", help="words of their names, separated by commas; all by default")
     parser.add_argument("--memory-images", default="1000,10000,50000")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "tlkit-bench"))
     parser.add_argument("--without-peers", action="store_true", help="leave PyTorch + timm out")
@@ -214,12 +218,14 @@ def main() -> None:
     wanted = given.only.split(",")
     compared = [name for name in TABLES if name in wanted]
     given.folder.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {"images": given.images, "rounds": given.rounds, "backbone": BACKBONE, "side": 96}
+    results: dict[str, Any] = {"images": given.images, "rounds": given.rounds, "backbone": given.backbone, "side": 96}
     if compared or "commands" in wanted:
-        bench = Bench(given.folder, given.images, given.rounds, bool(compared) and not given.without_peers)
+        peers = bool(compared) and not given.without_peers
+        bench = Bench(given.folder, given.images, given.rounds, peers, given.backbone)
+        words = given.contenders.split(",")
         tables = {}
         for name in compared:
-            tables[name] = measure_table(bench, TABLES[name])
+            tables[name] = measure_table(bench, [row for row in TABLES[name] if any(word in row for word in words)])
             print_table(tables[name])
         results["tables"] = tables
         if tables:

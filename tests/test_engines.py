@@ -10,13 +10,17 @@ import pytest
 
 from tlkit import cache, data
 from tlkit.activations import activations
+from tlkit.classifier import build_classifier
 from tlkit.config import ExtractionConfig
 from tlkit.engines import choose_engine, open_engine, preferred
 from tlkit.engines import choosing as choosing_module
+from tlkit.engines.choosing import harmless_engines
 from tlkit.engines.keras_engine import KerasEngine
 from tlkit.engines.openvino_engine import available
 from tlkit.errors import InputError
 from tlkit.features import padded, predict_in_order, read_ahead
+from tlkit.graph import split_model
+from tlkit.strategies import stages_of
 
 
 @pytest.fixture
@@ -121,6 +125,15 @@ def test_only_engines_shown_harmless_are_taken_unasked(own_cache: Path, monkeypa
     _, choice = choose_engine(small_net(2), "auto", images(32), num_images=32)
     assert "openvino" in choice.rates
     assert "openvino-bfloat16" not in choice.rates
+
+
+def test_layers_are_not_trained_on_bfloat16_unasked() -> None:
+    require_openvino()
+    model = build_classifier("efficientnet_lite0", 10, image_size=32, weights="none")
+    features, stage = (split_model(model, name)[0] for name in ("pooled_features", stages_of(model)[-3].layer))
+    assert harmless_engines(features) == ("openvino", "openvino-bfloat16")
+    assert harmless_engines(stage) == ("openvino",)
+    assert harmless_engines(small_net()) == ()
 
 
 def test_an_engine_that_computes_something_else_is_left_out(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
