@@ -5,13 +5,13 @@
     python benchmarks/engines.py --accuracy              # the head's accuracy on four data sets, in pairs
     python benchmarks/engines.py --head                  # the convex head: 1,280 features, 10,000 images, 100 classes
 
-Rates: images a second, each engine for a few seconds, in alternating rounds. The limit is what this machine reaches in
-a large matrix product (float32, NumPy's BLAS, all cores) or in a 3 x 3 convolution of 64 channels in Keras, whichever
-is more; a multiply-add counts as two operations. Networks have ImageNet weights where the installation carries them,
-and random ones elsewhere, which compute as fast. Accuracy: a convex head on the features of each engine and storage,
-tested, as tlkit tests, on the saved model: on what Keras computes in float32. Five divisions of each set; told are
-the differences from the head on Keras's own features of the same division. ImageNet weights that the installation
-does not carry are loaded from the internet with --download.
+Rates: images a second, each engine for a few seconds, in alternating rounds. The limit is what this machine reaches, in
+the engine's precision, in a large matrix product (NumPy's BLAS, all cores) or in eight 3 x 3 convolutions of 128
+channels in one of the engines, whichever is most; a multiply-add counts as two operations. Networks have ImageNet
+weights where the installation carries them, and random ones elsewhere, which compute as fast. Accuracy: a convex head
+on the features of each engine and storage, tested, as tlkit tests, on the saved model: on what Keras computes in
+float32. Five divisions of each set; told are the differences from the head on Keras's own features of the same
+division. ImageNet weights that the installation does not carry are loaded from the internet with --download.
 """
 
 from __future__ import annotations
@@ -60,18 +60,30 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 # --- rates ---
 
 
-def machine_limits() -> dict[str, float]:
-    """Returns operations a second, in thousand millions."""
+def machine_limits() -> dict[str, dict[str, float]]:
+    """Returns operations a second, in thousand millions, by precision and by how they were measured."""
     side = 2048
     left, right = (np.random.default_rng(0).normal(size=(side, side)).astype("float32") for _ in range(2))
-    limits = {"matrix product": rate(lambda: left @ right is not None and 2 * side**3) / 1e9}
-    x = keras.random.normal((32, 56, 56, 64))
-    layer = keras.layers.Conv2D(64, 3, padding="same", use_bias=False)
-    model = keras.Sequential([keras.Input((56, 56, 64)), layer])
-    model.jit_compile = False
-    operations = 2 * 32 * 56 * 56 * 64 * 64 * 9
-    limits["convolution"] = rate(lambda: model.predict_on_batch(x) is not None and operations) / 1e9
-    return limits
+    product = rate(lambda: left @ right is not None and 2 * side**3) / 1e9
+    model = convolutions()
+    operations = 2 * sum(step_cost(step).multiply_adds or 0 for step in trace(model)) / 1e9
+    pixels = np.random.default_rng(0).normal(size=(64, *model.input_shape[1:])).astype("float32")
+    rates = {}
+    for name in ENGINES:
+        engine = open_engine(name, model, np.float32)
+        rates[name] = operations * rate(partial(images_run, engine, pixels))
+    return {
+        "float32": {"matrix product": product, "keras": rates["keras"], "openvino": rates["openvino"]},
+        "bfloat16": {"openvino-bfloat16": rates["openvino-bfloat16"]},
+    }
+
+
+def convolutions() -> keras.Model:
+    """Eight convolutions of the kind that processors are best at."""
+    x = inputs = keras.Input((28, 28, 128))
+    for _ in range(8):
+        x = keras.layers.Conv2D(128, 3, padding="same", use_bias=False)(x)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="convolutions")
 
 
 def network(name: str, size: int, download: bool = False) -> keras.Model:
@@ -90,8 +102,8 @@ def images_run(engine: Engine, pixels: np.ndarray) -> int:
 def measure_rates(names: Sequence[str], size: int, rounds: int) -> dict[str, object]:
     """Prints images a second by network and engine, with the share of the limit."""
     limits = machine_limits()
-    print(", ".join(f"{name}: {value:,.0f} GFLOP/s" for name, value in limits.items()))
-    highest = max(limits.values())
+    for precision, measured in limits.items():
+        print(f"{precision}: " + ", ".join(f"{name} {value:,.0f} GFLOP/s" for name, value in measured.items()))
     found: dict[str, object] = {"limits": limits, "size": size}
     pixels = np.random.default_rng(0).integers(0, 256, (128, size, size, 3)).astype("uint8")
     for name in names:
@@ -110,8 +122,9 @@ def measure_rates(names: Sequence[str], size: int, rounds: int) -> dict[str, obj
                 rates.setdefault(label, []).append(rate(partial(images_run, engine, pixels)))
         print(f"{name} at {size} px, {operations:.2f} GFLOP an image")
         for label, values in rates.items():
-            middle = statistics.median(values)
-            told = f"  {label:18} {spread(values):>28} images/s, {middle * operations / highest:4.0%} of the limit"
+            limit = max(limits["bfloat16" if "bfloat16" in label else "float32"].values())
+            share = statistics.median(values) * operations / limit
+            told = f"  {label:18} {spread(values):>28} images/s, {share:4.0%} of the limit"
             if label in seconds:
                 rows = next(iter(engines[label].run([pixels])))
                 difference = float(np.abs(rows - expected).max() / np.abs(expected).max())
