@@ -28,6 +28,7 @@ LEVELS = (
         "environment",
         "backend",
         "checkpoints",
+        "child_processes",
         "interruption",
         "run_state",
         "large_arrays",

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from tlkit.data.packing import cores
+from tlkit.data.threads import cores
 from tlkit.large_arrays import large_array
 
 GRADIENT_TOLERANCE = 3e-5  # Of the largest component, in scaled coordinates; losses are then right to 0.1 %.

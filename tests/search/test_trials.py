@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlkit.cache.locks import try_lock
 from tlkit.config_files import load_config
 from tlkit.errors import InputError
 from tlkit.probe import HeadOptions, fit_head
@@ -29,7 +31,7 @@ from tlkit.search.processes import Stopped, memory_kills, why_it_ended
 from tlkit.search.ranking import kept_numbers, ranked
 from tlkit.search.searching import require_success
 from tlkit.search.space import read_space
-from tlkit.search.working import work
+from tlkit.search.working import DEFAULT_LOCK, work
 
 # KerasTuner asks threads for their names in a way that Python has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
@@ -60,6 +62,23 @@ def features_of(plan: Plan) -> Path:
 
 def told(record: Record) -> tuple[Any, ...]:
     return record.number, record.values, record.status, record.metrics
+
+
+def test_the_default_recipe_of_a_worker_that_died_is_run_by_another(make_plan: MakePlan) -> None:
+    plan = make_plan("one", trials=4)
+    at_the_default = try_lock(plan.folder / DEFAULT_LOCK)
+    assert at_the_default is not None
+    with ThreadPoolExecutor(1) as thread:
+        other = thread.submit(run_all, plan)
+        try:
+            until = time.monotonic() + 60
+            while time.monotonic() < until and not other.done() and len(read_records(plan.folder)) < 3:
+                time.sleep(0.05)
+            assert not other.done()
+        finally:
+            at_the_default.release()
+        records = other.result(60)
+    assert [(one.number, one.status) for one in records] == [(number, "completed") for number in range(4)]
 
 
 @pytest.mark.parametrize("algorithm", ["random", "bayesian", "grid"])

@@ -170,13 +170,14 @@ class Manifest:
         unknown = np.flatnonzero(self.usable & (self.items["digest"] == "").to_numpy(bool))
         if not len(unknown):
             return self
-        items = self.items.copy()
-        digest, status, problem = (items.columns.get_loc(name) for name in ("digest", "status", "problem"))
+        columns = {name: self.items[name].to_numpy(object).copy() for name in ("digest", "status", "problem")}
+        names = self.items["item"].to_numpy(object)
         for row in unknown:
             try:
-                items.iat[row, digest] = digest_of(self.source.read(items["item"].iat[row]))
+                columns["digest"][row] = digest_of(self.source.read(names[row]))
             except OSError as error:
-                items.iat[row, status], items.iat[row, problem] = "set aside", f"Cannot be read: {error}."
+                columns["status"][row], columns["problem"][row] = "set aside", f"Cannot be read: {error}."
+        items = self.items.assign(**{key: pd.array(column, self.items[key].dtype) for key, column in columns.items()})
         return replace(self, items=items)
 
     # --- as a file ---

@@ -1,4 +1,4 @@
-"""One pass over all items: read, digest, decode, fingerprint, and write the pixels down, in threads and resumably.
+"""One pass over all items: read, digest, decode, fingerprint, and write the pixels down, on all cores and resumably.
 
 A packed folder holds three flat files, row i of each being row i of the manifest: `pixels.bin` (uint8 squares),
 `facts.bin` (one fixed record an item) and `thumbnails.bin`. A record is written after its pixels, so that its `done`
@@ -8,10 +8,8 @@ mark is all that an interrupted pass needs to go on; the checksum in it shows wh
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +20,14 @@ import pandas as pd
 from tlkit.data.examine import THUMBNAIL_BYTES, Facts, examine
 from tlkit.data.identity import digest_of
 from tlkit.data.manifest import Manifest, Source
+from tlkit.data.packing_helpers import Job, start_helpers
 from tlkit.data.reading import RowFile
+from tlkit.data.threads import in_tasks, in_threads
 from tlkit.data.transform import Transform
 from tlkit.errors import InputError
 from tlkit.run import write_text
 
 PIXELS, FACTS, THUMBNAILS, SEAL = "pixels.bin", "facts.bin", "thumbnails.bin", "facts.sha256"
-ITEMS_A_TASK = 16  # Enough to make the hand-over between threads cheap, few enough to keep progress smooth.
 MARK_BYTES = 16
 IN_MEMORY = "array"  # What a source whose items are arrays says instead of a time of change.
 
@@ -85,11 +84,6 @@ class Packed:
         pairs = zip(self.thumbnails, self.ok, strict=True)
         columns["thumbnail"] = [thumbnail.tobytes() if ok else b"" for thumbnail, ok in pairs]
         return pd.DataFrame(columns)[list(Facts.__dataclass_fields__)]
-
-
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def bytes_of_row(transform: Transform) -> int:
@@ -161,19 +155,48 @@ def pack(
     items = manifest.items["item"].tolist()
     todo = np.flatnonzero((packed.records["done"] == 0) | (packed.records["mark"] != marks).any(axis=1))
     done = len(items) - len(todo)
+    job = Job(_folder_of(packed), manifest.source, transform, len(items), packed.pixels is not None)
+    with start_helpers(job, len(todo)) as helpers:
 
-    def work(rows: np.ndarray) -> int:
-        for row in rows.tolist():
-            _pack_row(packed, row, marks[row], *look_at(manifest.source, items[row], transform, packed.pixels))
-        return len(rows)
+        def work(rows: np.ndarray) -> int:
+            names = [items[row] for row in rows]
+            with helpers.one() as helper:
+                if helper is None or not helper.pack(rows, names, marks[rows]):
+                    pack_rows(packed, manifest.source, transform, rows, names, marks[rows])
+            return len(rows)
 
-    with closing(in_threads(work, in_tasks(todo))) as finished:  # No thread goes on writing after an interruption.
-        for count in finished:
-            done += count
-            if on_progress is not None:
-                on_progress(done, len(items))
+        with closing(in_threads(work, in_tasks(todo), len(helpers))) as finished:  # None goes on after an interruption.
+            for count in finished:
+                done += count
+                if on_progress is not None:
+                    on_progress(done, len(items))
     if packed.pixels is not None:
         packed.pixels.extend_to(len(items))
+
+
+def _folder_of(packed: Packed) -> Path | None:
+    records = packed.records
+    return Path(records.filename).parent if isinstance(records, np.memmap) and records.filename else None
+
+
+def pack_rows(
+    packed: Packed, source: Source, transform: Transform, rows: np.ndarray, items: Sequence[str], marks: np.ndarray
+) -> None:
+    """Examines and packs some rows, one after another.
+
+    Args:
+        packed: Where they go.
+        source: Reads the items.
+        transform: What is done to each.
+        rows: Their places (n,).
+        items: Their names.
+        marks: What `marks_of` says of them: uint8 (n, 16).
+
+    Raises:
+        OSError: The pixels cannot be written.
+    """
+    for row, item, mark in zip(rows.tolist(), items, marks, strict=True):
+        _pack_row(packed, row, mark, *look_at(source, item, transform, packed.pixels))
 
 
 def seal(packed: Packed, folder: Path) -> None:
@@ -238,26 +261,6 @@ def look_at(
     if image is None or not pixels_wanted:
         return facts, None
     return facts, np.ascontiguousarray(transform.to_store(image))
-
-
-def in_tasks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Cuts rows into what one thread does at a time."""
-    return (rows[start : start + ITEMS_A_TASK] for start in range(0, len(rows), ITEMS_A_TASK))
-
-
-def in_threads(work: Callable[[np.ndarray], int], tasks: Iterator[np.ndarray]) -> Generator[int, None, None]:
-    """Runs tasks in as many threads as there are cores, a few at a time, giving results as they come."""
-    with ThreadPoolExecutor(cores(), thread_name_prefix="tlkit-pack") as executor:
-        running: set[Future[int]] = set()
-        try:
-            for task in tasks:
-                running.add(executor.submit(work, task))
-                if len(running) > 2 * cores():
-                    finished, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in finished)
-            yield from (future.result() for future in running)
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _pack_row(packed: Packed, row: int, mark: np.ndarray, facts: Facts, pixels: np.ndarray | None) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from tlkit.config import MAX_PIXELS
 from tlkit.data.examine import FINGERPRINT_SIDE, THUMBNAIL_BYTES, Facts, examine, facts_table
 from tlkit.data.manifest import Manifest, Source
-from tlkit.data.packing import in_tasks, in_threads
+from tlkit.data.threads import in_tasks, in_threads
 from tlkit.errors import InputError
 
 

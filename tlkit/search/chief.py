@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from tlkit import console
+from tlkit.child_processes import start, stop
 from tlkit.search.folder import ENDED, Record, read_records
 from tlkit.search.plan import Plan
-from tlkit.search.processes import start, stop
 from tlkit.search.roles import ORACLE_IP, ORACLE_PORT, TUNER_ID
 from tlkit.search.service import LEASE_SECONDS, Servicer, serving
 

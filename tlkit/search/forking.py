@@ -18,8 +18,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import TextIO
 
+from tlkit.child_processes import GRACE_SECONDS
 from tlkit.search.folder import LOG
-from tlkit.search.processes import GRACE_SECONDS
 
 STOP = "stop"
 INPUT = 0  # The file descriptor of standard input.

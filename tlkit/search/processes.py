@@ -1,4 +1,4 @@
-"""Processes of trials: started, waited for, ended with their parent, and told apart by how they ended."""
+"""Processes of trials: talked to, ended with their parent, and told apart by how they ended."""
 
 from __future__ import annotations
 
@@ -6,48 +6,17 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from tlkit.child_processes import start, stop
 from tlkit.search.folder import LOG
-
-GRACE_SECONDS = 5.0  # Between asking a process to end and ending it.
 
 
 class Stopped(Exception):
     """The time for trials is over."""
-
-
-def start(
-    function: str,
-    *arguments: str,
-    log: IO[bytes] | int,
-    pipes: bool = False,
-    environment: Mapping[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
-    """Starts a function of tlkit in a process of its own, which ends when this one does.
-
-    Args:
-        function: Such as `"tlkit.search.trial_process:main"`.
-        arguments: What the process finds in `sys.argv[1:]`.
-        log: Where its output goes.
-        pipes: Whether its standard output is read by us, and only errors go to the log.
-        environment: Variables that it has beside ours.
-    """
-    module, name = function.split(":")
-    code = f"from {module} import {name}; {name}()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdin=subprocess.PIPE,  # Closed by the system when we end, however we end.
-        stdout=subprocess.PIPE if pipes else log,
-        stderr=log,
-        env=dict(os.environ) | dict(environment or {}),
-        start_new_session=True,  # An interruption from the keyboard reaches us alone: we end the others.
-    )
 
 
 def end_with_parent() -> None:
@@ -59,20 +28,6 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True, name="tlkit-parent").start()
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process, by force where it does not follow."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
 
 
 class Conversation:

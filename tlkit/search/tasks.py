@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tlkit import run
+from tlkit.child_processes import GRACE_SECONDS, start, stop
 from tlkit.search.folder import LOG, TASK, TASK_RESULT
 from tlkit.search.forking import STOP
-from tlkit.search.processes import GRACE_SECONDS, Conversation, Stopped, memory_kills, start, stop, why_it_ended
+from tlkit.search.processes import Conversation, Stopped, memory_kills, why_it_ended
 
 POLL_SECONDS = 0.05
 CAN_FORK = sys.platform == "linux"  # Elsewhere a system's own libraries may not be used in a forked process.

@@ -40,7 +40,7 @@ def work(
                 return False
             trial = oracle.create_trial(tuner_id)
             if trial.status == "STOPPED":
-                return True
+                return _see_default_ended(executor, deadline, on_trial)
             if trial.status == "IDLE":
                 time.sleep(IDLE_SECONDS)
                 continue
@@ -72,9 +72,27 @@ def run_default(executor: Executor, deadline: float, on_trial: OnTrial | None) -
     if lock is None:
         return
     try:
-        if not any(one.number == 0 and one.status in ENDED for one in read_records(executor.folder)):
+        if not _default_has_ended(executor):
             record = executor.run(executor.default(), deadline)
             if on_trial is not None:
                 on_trial(record)
     finally:
         lock.release(remove=True)
+
+
+def _see_default_ended(executor: Executor, deadline: float, on_trial: OnTrial | None) -> bool:
+    """Waits until trial 0 has ended, and runs it where the worker that was at it has died; False where time was over.
+
+    Raises:
+        Stopped: The deadline has passed.
+    """
+    while not _default_has_ended(executor):
+        if time.monotonic() >= deadline:
+            return False
+        run_default(executor, deadline, on_trial)
+        time.sleep(IDLE_SECONDS)
+    return True
+
+
+def _default_has_ended(executor: Executor) -> bool:
+    return any(one.number == 0 and one.status in ENDED for one in read_records(executor.folder))
