@@ -31,6 +31,7 @@ from pictures import write_pictures
 HERE = Path(__file__).parent
 BACKBONE = "efficientnet_lite0"
 TLKIT = (sys.executable, "-c", "import sys; from tlkit.cli import main; sys.exit(main())")
+FROZEN = ("--strategy", "frozen", "--image-size", "96")
 TABLES = {
     "frozen": (
         "frozen: Keras guide",
@@ -143,13 +144,13 @@ def measure_startup(rounds: int) -> dict[str, list[float]]:
 
 
 def measure_commands(bench: Bench) -> dict[str, list[float]]:
-    """Prints the seconds of whole commands: `tlkit finetune` with its report, and the guide's loop as a script."""
+    """Prints the seconds of whole commands: `tlkit finetune` of the head, with its report, and the guide's script."""
     found: dict[str, list[float]] = {}
     for number in range(bench.rounds):
         for engine in ("keras", "auto"):
             with tempfile.TemporaryDirectory() as empty:
                 environment = os.environ | {"TLKIT_CACHE": str(Path(empty, "cache"))}
-                options = ("--backbone", bench.backbone, "--image-size", "96", "--engine", engine)
+                options = (*FROZEN, "--backbone", bench.backbone, "--engine", engine)
                 command = [*TLKIT, "finetune", "--data", str(bench.pictures), *options, "--output", f"{empty}/run"]
                 start = time.perf_counter()
                 subprocess.run(command, check=True, capture_output=True, env=environment)
@@ -193,7 +194,7 @@ def measure_memory(folder: Path, counts: Sequence[int]) -> dict[int, float]:
     for count in counts:
         pictures = write_pictures(folder / f"fashion-{count}", count)
         with tempfile.TemporaryDirectory(dir=folder) as empty:
-            options = ("--backbone", BACKBONE, "--image-size", "96", "--output", f"{empty}/run")
+            options = (*FROZEN, "--backbone", BACKBONE, "--output", f"{empty}/run")
             command = [sys.executable, "-c", MEMORY, "finetune", "--data", str(pictures), *options]
             environment = os.environ | {"TLKIT_CACHE": str(Path(empty, "cache"))}
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
