@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from tlkit.backbones.applications import (
 )
 from tlkit.backbones.channels import COLOURS, adapt_channels
 from tlkit.backbones.custom import is_model_file, open_model_file
+from tlkit.backbones.depthwise import with_depthwise_layers
 from tlkit.backbones.flatten import flatten_with_names
 from tlkit.backbones.preprocessing import preprocess
 from tlkit.backbones.registry import Backbone, get_backbone
@@ -124,9 +126,9 @@ def prepare_backbone(
     model, paths = _build_flat(backbone, (size, size, channels), include_top, source)
     neck = getattr(builder(backbone), "neck", None)
     if source.kind != "file":
-        return PreparedBackbone(adapt_channels(model, input_channels), backbone, neck=neck)
+        return PreparedBackbone(adapt_channels(with_depthwise_layers(model), input_channels), backbone, neck=neck)
     model, loaded = _fill(model, backbone, source, paths, input_channels)
-    return PreparedBackbone(model, backbone, loaded, (loaded.sentence(),), neck)
+    return PreparedBackbone(with_depthwise_layers(model), backbone, loaded, (loaded.sentence(),), neck)
 
 
 def _check(backbone: Backbone, image_size: int, input_channels: int, include_top: bool) -> None:
@@ -181,18 +183,18 @@ def _load_published(network: keras.Model, backbone: Backbone, path: Path) -> Non
 def _fill(
     model: keras.Model, backbone: Backbone, source: WeightSource, paths: dict[str, str], input_channels: int
 ) -> tuple[keras.Model, LoadedWeights]:
-    """Fills the model from the user's file, made for colour images or already for `input_channels` channels."""
+    """Fills the model from the user's file: of Keras's layers or of ours, for colour images or `input_channels`."""
     assert source.path is not None  # As `find_weights` promises for files.
     try:
         loaded = fill_from_file(model, source.path, paths)
     except InputError as error:
-        adapted = adapt_channels(model, input_channels)
-        if adapted is model:
-            raise
-        try:
-            return adapted, fill_from_file(adapted, source.path, paths)
-        except InputError:
-            raise error from None
+        ours = with_depthwise_layers(model)
+        for other in (adapt_channels(model, input_channels), ours, adapt_channels(ours, input_channels)):
+            if other is model:
+                continue
+            with contextlib.suppress(InputError):
+                return other, fill_from_file(other, source.path, paths)
+        raise error from None
     if backbone.family == "EfficientNet" and holds_standard_deviation(model):
         fold_imagenet_rescaling(model)
     return adapt_channels(model, input_channels), loaded

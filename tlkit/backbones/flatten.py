@@ -135,6 +135,7 @@ def rebuild(
     image: Any = None,
     entry: Callable[[Any], Any] | None = None,
     skip: Collection[str] = (),
+    substitute: Callable[[Any, dict[str, Any]], keras.Layer | None] = lambda operation, config: None,
 ) -> tuple[keras.Model, list[tuple[keras.Layer, keras.Layer]]]:
     """Copies a flat model, every layer new.
 
@@ -144,6 +145,7 @@ def rebuild(
         image: The input of the copy, a tensor made by `keras.Input`; one like the model's when None.
         entry: What is put between the input and the layers that read it.
         skip: Old names of operations to leave out; each must have one input.
+        substitute: Given an operation and the configuration of its copy, returns another layer instead, or None.
 
     Returns:
         The copy, and pairs of old and new layers whose weights are still to be copied.
@@ -159,7 +161,7 @@ def rebuild(
     def copy(operation: Any) -> Any:
         config = operation.get_config()
         config["name"] = names.get(operation.name, operation.name)
-        duplicate = type(operation).from_config(config)
+        duplicate = substitute(operation, config) or type(operation).from_config(config)
         if operation.name in skip:
             skipped.append(duplicate)
         elif isinstance(operation, keras.Layer):
