@@ -8,7 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 
-ITEMS_A_TASK = 32  # Enough to make the hand-over between threads cheap, few enough to keep progress smooth.
+ITEMS_A_TASK = 32  # Enough to make the hand-over between threads cheap.
+TASKS_A_CORE = 8  # At least, where there are so few items: progress stays smooth, and cores end together.
 
 
 def cores() -> int:
@@ -18,7 +19,8 @@ def cores() -> int:
 
 def in_tasks(rows: np.ndarray) -> Iterator[np.ndarray]:
     """Cuts rows into what one thread does at a time."""
-    return (rows[start : start + ITEMS_A_TASK] for start in range(0, len(rows), ITEMS_A_TASK))
+    items = max(1, min(ITEMS_A_TASK, len(rows) // (TASKS_A_CORE * cores())))
+    return (rows[start : start + items] for start in range(0, len(rows), items))
 
 
 def in_threads(
