@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import keras
@@ -18,7 +20,7 @@ from tlkit.engines.choosing import harmless_engines
 from tlkit.engines.keras_engine import KerasEngine
 from tlkit.engines.openvino_engine import available
 from tlkit.errors import InputError
-from tlkit.features import padded, predict_in_order, read_ahead
+from tlkit.features import padded, predict_in_order, predict_with_features, read_ahead
 from tlkit.graph import split_model
 from tlkit.strategies import stages_of
 
@@ -38,8 +40,8 @@ def small_net(depth: int = 1) -> keras.Model:
     keras.utils.set_random_seed(1)
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
-    for _ in range(depth):
-        x = keras.layers.Conv2D(16, 3, strides=2, activation="relu")(x)
+    for name in "abc"[:depth]:
+        x = keras.layers.Conv2D(16, 3, strides=2, activation="relu", name=f"conv2d_{name}")(x)
         x = keras.layers.BatchNormalization()(x)
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="small_net")
 
@@ -114,6 +116,46 @@ def test_the_choice_is_measured_once(own_cache: Path, monkeypatch: pytest.Monkey
     assert isinstance(first, KerasEngine)
     assert isinstance(again, KerasEngine)
     assert (again.batch_size, again.jit) == (first.batch_size, first.jit)
+
+
+def test_the_engine_opened_last_serves_the_next_images(own_cache: Path) -> None:
+    net = small_net()
+    first, _ = choose_engine(split_model(net, "conv2d_a")[0], "keras", images(32), num_images=32)
+    again, _ = choose_engine(split_model(net, "conv2d_a")[0], "keras", images(16), num_images=16)
+    assert again is first
+    more, _ = choose_engine(split_model(net, "conv2d_a")[0], "keras", images(64), num_images=64)
+    assert more is not first  # Chosen for less work.
+
+
+def test_an_engine_does_not_outlive_its_weights(name: str, own_cache: Path) -> None:
+    net, pixels = small_net(), images(32)
+    prefix = split_model(net, "conv2d_a")[0]
+    first, _ = choose_engine(prefix, name, pixels, num_images=32)
+    before = next(iter(first.run([pixels])))
+    net.get_layer("conv2d_a").set_weights([2 * weight for weight in net.get_layer("conv2d_a").get_weights()])
+    second, _ = choose_engine(prefix, name, pixels, num_images=32)
+    assert second is not first
+    np.testing.assert_allclose(next(iter(second.run([pixels]))), 2 * before, rtol=2e-2, atol=1e-6)
+
+
+def test_only_one_engine_is_kept_and_goes_with_its_network(own_cache: Path) -> None:
+    nets = [small_net(), small_net()]
+    for net in nets:
+        choose_engine(net, "keras", images(32), num_images=32)
+    assert [hasattr(net.outputs[0], choosing_module.KEPT) for net in nets] == [False, True]
+    gone = weakref.ref(nets.pop())
+    del net
+    gc.collect()
+    assert gone() is None
+
+
+def test_features_on_the_way_cost_no_pass_and_change_nothing(own_cache: Path) -> None:
+    model = build_classifier("efficientnet_lite0", 10, image_size=32, weights="none")
+    pixels = images(40)
+    data = (pixels, np.zeros(40, np.int64))
+    outputs, features = predict_with_features(model, "pooled_features", data)
+    np.testing.assert_array_equal(outputs, predict_in_order(model, data)[0])
+    np.testing.assert_array_equal(features, predict_in_order(split_model(model, "pooled_features")[0], data)[0])
 
 
 def test_only_engines_shown_harmless_are_taken_unasked(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

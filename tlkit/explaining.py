@@ -116,6 +116,7 @@ def write_explanations(
     features: PooledFeatures | None = None,
     on_progress: OnProgress | None = None,
     extraction: ExtractionConfig = DEFAULT,
+    judged_features: PooledFeatures | None = None,
 ) -> None:
     """Writes explanations.json and what belongs to it: explanations/*.jpg, embedding.csv, label_issues.csv.
 
@@ -131,13 +132,20 @@ def write_explanations(
         features: From `pooled_features`, called before training; without them no label is judged.
         on_progress: Called with (steps done, steps in all).
         extraction: As for `pooled_features`.
+        judged_features: What the trained model's head read of the judged images; computed where None.
     """
     judged = results.judged_part(table)
     notes: list[str] = []
     told = on_progress or (lambda done, total: None)
     facts: dict[str, Any] = {"heat_maps": _write_heat_maps(folder, model, manifest, store, judged, notes)}
     told(1, 3)
-    facts["embedding"] = _write_embedding(folder, model, manifest, store, judged, notes, extraction)
+    facts["embedding"] = None
+    if len(rows := rows_on_map(judged)):
+        try:
+            seen = judged_features or _features_after_training(model, manifest, store, rows, extraction)
+            facts["embedding"] = _write_embedding(folder, manifest, rows, seen, len(judged))
+        except InputError as error:
+            notes.append(f"There is no map of the images. {error}")
     told(2, 3)
     facts |= {"cross_validation": None, "label_issues": None}
     if features is not None:
@@ -199,29 +207,24 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> bytes:
 # --- The map of images ---
 
 
-def _write_embedding(
-    folder: Path,
-    model: keras.Model,
-    manifest: Manifest,
-    store: Store,
-    judged: pd.DataFrame,
-    notes: list[str],
-    extraction: ExtractionConfig,
-) -> dict[str, Any] | None:
-    rows = rows_on_map(judged)
-    if not len(rows):
-        return None
+def _features_after_training(
+    model: keras.Model, manifest: Manifest, store: Store, rows: np.ndarray, extraction: ExtractionConfig
+) -> PooledFeatures:
+    found = _activations(model, manifest, store, rows, None, extraction)
     try:
-        found = _activations(model, manifest, store, rows, None, extraction)
-    except InputError as error:
-        notes.append(f"There is no map of the images. {error}")
-        return None
-    places, method = embed(np.array(found.rows).reshape(len(rows), -1))
-    found.close()
+        return PooledFeatures(rows, np.array(found.rows).reshape(len(rows), -1))
+    finally:
+        found.close()
+
+
+def _write_embedding(
+    folder: Path, manifest: Manifest, rows: np.ndarray, features: PooledFeatures, num_judged: int
+) -> dict[str, Any]:
+    places, method = embed(features.values[np.searchsorted(features.rows, rows)])
     items = manifest.items["item"].to_numpy()[rows]
     cells = [(run.safe_cell(item), f"{x:.4f}", f"{y:.4f}") for item, (x, y) in zip(items, places, strict=True)]
     _write_csv(folder / run.EMBEDDING, ("item", "x", "y"), cells)
-    return {"method": method, "images": len(rows), "of": len(judged)}
+    return {"method": method, "images": len(rows), "of": num_judged}
 
 
 def rows_on_map(judged: pd.DataFrame) -> np.ndarray:

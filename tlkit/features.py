@@ -102,6 +102,28 @@ def predict_in_order(
     return np.concatenate(outputs), np.concatenate(labels) if labels else None
 
 
+def predict_with_features(
+    model: keras.Model, layer_name: str, data: Any, on_progress: OnProgress | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs a model over `data` once, for what it says and for what one of its layers gives on the way.
+
+    Args:
+        model: A functional model with one input, and one output of shape (n, outputs).
+        layer_name: A layer.
+        data: Anything `batches` takes.
+        on_progress: As for `predicted_batches`.
+
+    Returns:
+        `(outputs, features)`, float32 (n, outputs) and (n, features).
+    """
+    layer = model.get_layer(layer_name).output
+    parts = [keras.ops.cast(tensor, "float32") for tensor in (model.outputs[0], keras.layers.Flatten()(layer))]
+    both = keras.Model(model.inputs[0], keras.ops.concatenate(parts, axis=1))
+    found, _ = predict_in_order(both, data, on_progress=on_progress)
+    width = model.output_shape[1]
+    return found[:, :width], found[:, width:]
+
+
 def _number_of_batches(data: Any, batch_size: int) -> int:
     if isinstance(data, tuple):
         return -(-len(data[0]) // batch_size)

@@ -95,15 +95,20 @@ def feature_layer(model: keras.Model) -> str:
     Raises:
         InputError: The model has no such layer.
     """
+    found = find_feature_layer(model)
+    if found is None:
+        raise InputError(
+            f"Expected a model with a global pooling or Flatten layer before its head. Received: {model.name}, "
+            "which has none. Add keras.layers.GlobalAveragePooling2D() before the Dense layer."
+        )
+    return found
+
+
+def find_feature_layer(model: keras.Model) -> str | None:
+    """As `feature_layer`, but None where the model has no such layer."""
     if any(layer.name == FEATURES for layer in model.layers):
         return FEATURES
-    for layer in reversed(model.layers):
-        if isinstance(layer, POOLING_LAYERS):
-            return layer.name
-    raise InputError(
-        f"Expected a model with a global pooling or Flatten layer before its head. Received: {model.name}, "
-        "which has none. Add keras.layers.GlobalAveragePooling2D() before the Dense layer."
-    )
+    return next((layer.name for layer in reversed(model.layers) if isinstance(layer, POOLING_LAYERS)), None)
 
 
 def split_model(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:

@@ -33,7 +33,7 @@ CHUNK = 1024  # Images; what is made of them stays in the processor's cache.
 # BLAS threads wait for each other in a busy loop: with one other busy process on two cores, the many small products of
 # an eigendecomposition or a small fit took 20 to 40 times as long on two threads as on one. Chunks are shared out to
 # threads of our own, where there is enough to do.
-SHARED_PRODUCT = 1e8  # Multiplications for which threads pay.
+SHARED_PRODUCT = 2e7  # Multiplications for which threads pay.
 
 
 @dataclass(frozen=True)

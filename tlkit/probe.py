@@ -18,7 +18,7 @@ PENALTIES = tuple(float(f"{10 ** (exponent / 3):.3g}") for exponent in range(3, 
 # Of large sets, along the path, where only the choice matters: losses are right to 1 %. The chosen head is then fitted
 # to the full. Small sets, where it costs nothing and a loose fit would differ by more, are fitted so at every penalty.
 PATH_TOLERANCE = 3e-4
-LARGE = 1e8  # Images times features times classes.
+LARGE = 2e7  # Images times features times classes.
 PATIENCE = 3  # Penalties without a better validation loss before the path is left.
 
 

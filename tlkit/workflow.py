@@ -21,6 +21,7 @@ from tlkit.training_run import dataset, finish, save_model, train
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from tlkit.data.auditing import Audit
     from tlkit.data.manifest import Manifest
@@ -152,20 +153,16 @@ def _evaluate(
 
     from tlkit import evaluation, results
     from tlkit.explaining import write_explanations
-    from tlkit.features import predict_in_order
 
     model = keras.models.load_model(folder / run.MODEL, compile=False, safe_mode=True)
-    probabilities = {}
-    for split in ("validation", "test"):
-        if len(manifest.indices(split)):
-            images = dataset(config, manifest, store, split)
-            with timer(f"Predicting the {split} images", "batches") as on_progress:
-                probabilities[split] = predict_in_order(model, images, on_progress=on_progress)[0]
+    probabilities, judged_features = _predict(config, model, manifest, store, timer)
     table = results.prediction_table(manifest, probabilities)
     results.write_predictions(folder, table, probabilities)
     results.write_thumbnails(folder, table, manifest, store)
     with timer("Explaining predictions", "steps") as on_progress:
-        write_explanations(folder, model, manifest, store, table, features, on_progress, config.extraction)
+        write_explanations(
+            folder, model, manifest, store, table, features, on_progress, config.extraction, judged_features
+        )
     with timer("Computing metrics and intervals"):
         labels = {split: manifest.labels(split) for split in ("train", "validation", "test")}
         groups = {split: manifest.items["group"].to_numpy()[manifest.indices(split)].tolist() for split in labels}
@@ -179,6 +176,30 @@ def _evaluate(
         )
     run.write_json(folder / run.METRICS, metrics)
     return metrics
+
+
+def _predict(
+    config: Config, model: keras.Model, manifest: Manifest, store: Store, timer: Timer
+) -> tuple[dict[str, np.ndarray], PooledFeatures | None]:
+    """Returns what the model says of each part and, of images few enough for the report's map, what its head read."""
+    from tlkit.explaining import MOST_ON_MAP, PooledFeatures
+    from tlkit.features import predict_in_order, predict_with_features
+    from tlkit.graph import find_feature_layer
+
+    layer = find_feature_layer(model)
+    probabilities, features = {}, None
+    for split in ("validation", "test"):  # Where there is a test part, it is the one to be judged.
+        rows = manifest.indices(split)
+        if not len(rows):
+            continue
+        images = dataset(config, manifest, store, split)
+        with timer(f"Predicting the {split} images", "batches") as on_progress:
+            if layer is None or len(rows) > MOST_ON_MAP:
+                probabilities[split], features = predict_in_order(model, images, on_progress=on_progress)[0], None
+            else:
+                probabilities[split], values = predict_with_features(model, layer, images, on_progress)
+                features = PooledFeatures(rows, values)
+    return probabilities, features
 
 
 def _count_parameters(model: keras.Model) -> dict[str, int]:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+import weakref
 from dataclasses import asdict, dataclass
 
 import keras
@@ -36,6 +37,9 @@ JIT_COST = 10  # XLA compiles for so many times as long as a graph is traced.
 BATCH_SIZES = (32, 64, 128)
 TOLERANCE = 1e-3  # Greatest difference from Keras, relative to the greatest value, that float32 may show.
 FILE = "choice.json"
+KEPT = "_tlkit_engine"  # Attribute of a tensor.
+
+_last_output: weakref.ref[keras.KerasTensor] | None = None  # The tensor that keeps an engine.
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,26 @@ def preferred(wanted: str) -> tuple[str, ...]:
     return ("keras", "openvino", "openvino-bfloat16") if wanted == AUTO else (wanted,)
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """An engine that is ready, and what it was opened for.
+
+    Attributes:
+        key: From `_key`: network, weights, machine.
+        num_images: How much work it was chosen for.
+    """
+
+    key: str
+    num_images: int
+    engine: Engine
+    choice: Choice
+
+
 def choose_engine(model: keras.Model, wanted: str, sample: np.ndarray, num_images: int) -> tuple[Engine, Choice]:
     """Chooses an engine for a network and how it is set, by a trial that takes a twentieth of the work at most.
+
+    The one opened last is kept as long as the tensor that it computes, so that other images of no greater number find
+    it compiled.
 
     Args:
         model: With one input and one output.
@@ -75,6 +97,15 @@ def choose_engine(model: keras.Model, wanted: str, sample: np.ndarray, num_image
         InputError: An engine that is asked for by name is not installed, or cannot hold the network.
     """
     key = _key(model, wanted, sample)
+    opened = getattr(model.outputs[0], KEPT, None)
+    if opened is not None and opened.key == key and num_images <= opened.num_images:
+        return opened.engine, opened.choice
+    engine, choice = _choose(key, model, wanted, sample, num_images)
+    _keep(model.outputs[0], _Opened(key, num_images, engine, choice))
+    return engine, choice
+
+
+def _choose(key: str, model: keras.Model, wanted: str, sample: np.ndarray, num_images: int) -> tuple[Engine, Choice]:
     known = _recall(key)
     if known is not None:
         with contextlib.suppress(InputError):  # OpenVINO may have been removed since.
@@ -181,6 +212,16 @@ def _label(engine: KerasEngine) -> str:
 
 
 # --- remembering ---
+
+
+def _keep(output: keras.KerasTensor, opened: _Opened) -> None:
+    """Keeps an engine with the tensor it computes, and lets go of the one before: only one is in memory."""
+    global _last_output
+    before = None if _last_output is None else _last_output()
+    if before is not None:
+        delattr(before, KEPT)
+    setattr(output, KEPT, opened)
+    _last_output = weakref.ref(output)
 
 
 def _key(model: keras.Model, wanted: str, sample: np.ndarray) -> str:
