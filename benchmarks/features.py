@@ -2,13 +2,14 @@
 
     python benchmarks/features.py                                   # all, 10,000 pictures, 3 rounds: some hours
     python benchmarks/features.py --only frozen --images 2000       # one table
+    python benchmarks/features.py --only frozen --pictures digits   # 1,197 of them
     python benchmarks/features.py --only startup,memory
     python benchmarks/features.py --only frozen --backbone mobilenetv2 --contenders guide,tlkit    # some of a table
 
-Fashion-MNIST as JPEGs at 96 px; EfficientNet-Lite0, whose ImageNet weights come with the installation: other networks
-are given random weights here, with which their times are right and their accuracies mean nothing. Every contender
-runs in a process of its own; rounds alternate, and the first contender of a table runs twice in each: the row `A/A`
-shows the noise. Ratios are those of a round: lowest, median, highest. Figures go to benchmarks/results/NAME.json.
+Fashion-MNIST, or digits, as JPEGs at 96 px; EfficientNet-Lite0, whose ImageNet weights come with the installation.
+Other networks are given random weights here, with which their times are right and their accuracies mean nothing. Every
+contender runs in a process of its own; rounds alternate, and the first contender of a table runs twice in each: the row
+`A/A` shows the noise. Ratios are those of a round: lowest, median, highest. Figures go to benchmarks/results/NAME.json.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from peers import make_environment, weights_file
-from pictures import write_pictures
+from pictures import SETS, SIDE, write_pictures
 
 HERE = Path(__file__).parent
 BACKBONE = "efficientnet_lite0"
@@ -52,10 +53,10 @@ Row = dict[str, Any]
 class Bench:
     """Where things lie, and what was measured."""
 
-    def __init__(self, folder: Path, images: int, rounds: int, peers: bool, backbone: str):
-        self.folder, self.images, self.rounds, self.backbone = folder, images, rounds, backbone
-        self.python = make_environment(folder / "peers") if peers else None
-        self.pictures = write_pictures(folder / f"fashion-{images}", images)
+    def __init__(self, given: argparse.Namespace, peers: bool):
+        self.rounds, self.backbone = given.rounds, given.backbone
+        self.python = make_environment(given.folder / "peers") if peers else None
+        self.pictures = write_pictures(given.folder / f"{given.pictures}-{given.images}", given.images, given.pictures)
 
     def run(self, name: str) -> Row | None:
         """Runs one contender and returns what it printed, with the seconds of the whole process; None without peers."""
@@ -208,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="frozen,partial,full,commands,startup,memory")
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--pictures", choices=SETS, default="fashion")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backbone", default=BACKBONE, help="of the tables and the whole commands")
     parser.add_argument("--contenders", default="", help="words of their names, separated by commas; all by default")
@@ -219,10 +221,11 @@ def main() -> None:
     wanted = given.only.split(",")
     compared = [name for name in TABLES if name in wanted]
     given.folder.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {"images": given.images, "rounds": given.rounds, "backbone": given.backbone, "side": 96}
+    results: dict[str, Any] = {name: getattr(given, name) for name in ("pictures", "images", "rounds", "backbone")}
+    results["side"] = SIDE
     if compared or "commands" in wanted:
         peers = bool(compared) and not given.without_peers
-        bench = Bench(given.folder, given.images, given.rounds, peers, given.backbone)
+        bench = Bench(given, peers)
         words = given.contenders.split(",")
         tables = {}
         for name in compared:
