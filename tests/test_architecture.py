@@ -63,6 +63,7 @@ LEVELS = (
         "phase_gains",
         "tensorboard_logs",
         "explaining",
+        "pooled",
         "embedding",
         "label_issues",
         "augmenting",

@@ -15,7 +15,7 @@ from keras import layers
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tlkit import cache, data, explaining, results, run
+from tlkit import cache, data, explaining, pooled, results, run
 from tlkit.features import predict_in_order
 from tlkit.report.pictures import worst_mistakes
 from tlkit.training import fine_tune
@@ -33,7 +33,7 @@ class Scene:
     manifest: data.Manifest
     store: data.Store
     table: pd.DataFrame
-    features: explaining.PooledFeatures
+    features: pooled.PooledFeatures
     mislabelled: set[str]
     extracted: int
     made: int
@@ -75,7 +75,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     folder.mkdir()
     model = network()
     before = {entry.key for entry in cache.list_entries("activations")}
-    features = explaining.pooled_features(model, manifest, store)
+    features = pooled.pooled_features(model, manifest, store)
     extracted = len({entry.key for entry in cache.list_entries("activations")} - before)
     train, validation = (data.load(manifest, split, SIZE, shuffle=False) for split in ("train", "validation"))
     write_history(folder, fine_tune(model, train, validation_data=validation, strategy="frozen"))
@@ -223,8 +223,8 @@ def test_at_most_2000_images_are_laid_out_pictures_first() -> None:
         },
         index=np.arange(100, 3100),
     )
-    rows = explaining.rows_on_map(table)
-    assert len(rows) == len(set(rows)) == explaining.MOST_ON_MAP
+    rows = pooled.rows_on_map(table)
+    assert len(rows) == len(set(rows)) == pooled.MOST_ON_MAP
     assert set(results.chosen_pictures(table)) <= set(rows)
     assert len(results.chosen_pictures(table)) == results.MAX_THUMBNAILS - results.KEPT_FOR_LABEL_ISSUES
 

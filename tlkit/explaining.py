@@ -6,18 +6,18 @@ Heat maps of mistakes, a map of the images, labels that look wrong, and what the
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from tlkit import results, run
-from tlkit.activations import DEFAULT, Activations, activations
+from tlkit.activations import DEFAULT
 from tlkit.analysis.gradcam import grad_cam
 from tlkit.analysis.heat_maps import HeatMaps
 from tlkit.analysis.occlusion import occlusion
@@ -25,86 +25,20 @@ from tlkit.config import ExtractionConfig
 from tlkit.console import OnProgress
 from tlkit.cross_validation import CrossValidation, cross_validate
 from tlkit.data.division import divide
-from tlkit.data.loader import ImageDataset
 from tlkit.data.manifest import Manifest
 from tlkit.data.store import Store
 from tlkit.embedding import embed
 from tlkit.errors import InputError
-from tlkit.graph import feature_layer, split_model
 from tlkit.label_issues import LabelIssues, find_label_issues
-from tlkit.large_arrays import large_array
+from tlkit.pooled import PooledFeatures, features_for_map, rows_on_map
 from tlkit.probe import fit_probe
 from tlkit.report.pictures import least_sure_hits, worst_mistakes
-from tlkit.strategies import Phase, apply_phase
 
 NUM_HEAT_MAPS = 24
 NUM_HITS = 8  # Of those, the least sure right answers; more where there are few mistakes.
 PICTURE_SIZE = 160  # Pixels of a heat map's longer side: readable at twice the size of a thumbnail.
 GLOW = np.array([232, 110, 30])  # On grey, told apart by those who see no red or green, too.
-MOST_ON_MAP = 2000  # t-SNE takes 7 s for so many, and a page could not show more of them apart.
 FOLDS = 5
-COPIED = 4096  # Rows of features that are in memory at a time.
-
-
-@dataclass(frozen=True)
-class PooledFeatures:
-    """What the head reads of some images.
-
-    Attributes:
-        rows: Rows of the manifest, int64 (n,).
-        values: float32 (n, features).
-    """
-
-    rows: np.ndarray
-    values: np.ndarray
-
-
-def pooled_features(
-    model: keras.Model,
-    manifest: Manifest,
-    store: Store,
-    on_progress: OnProgress | None = None,
-    extraction: ExtractionConfig = DEFAULT,
-) -> PooledFeatures:
-    """Computes the features of the training and validation images, for `write_explanations`.
-
-    Call it before training: features that were trained on a label fit that label, right or wrong. The cache keeps them,
-    and the first phase of training finds them there. Layers are set as in that phase: all but the head do not train.
-
-    Args:
-        model: A classifier, not trained on these images yet.
-        manifest: With its split.
-        store: Its images.
-        on_progress: Called with (images done, images in all) of each part in turn.
-        extraction: How they are computed and kept.
-
-    Raises:
-        InputError: The model has no global pooling or Flatten layer before its head.
-    """
-    apply_phase(model, Phase("features"))
-    rows = [manifest.indices(split) for split in ("train", "validation")]
-    parts = [_activations(model, manifest, store, one, on_progress, extraction) for one in rows if len(one)]
-    shape = sum(len(part.labels) for part in parts), math.prod(parts[0].rows.shape[1:])
-    values, start = large_array(shape, np.float32), 0
-    for part in parts:
-        for first in range(0, len(part.labels), COPIED):
-            some = part.rows[first : first + COPIED]
-            values[start : start + len(some)] = some.reshape(len(some), -1)
-            start += len(some)
-        part.close()
-    return PooledFeatures(np.concatenate(rows), values)
-
-
-def _activations(
-    model: keras.Model,
-    manifest: Manifest,
-    store: Store,
-    rows: np.ndarray,
-    on_progress: OnProgress | None,
-    extraction: ExtractionConfig,
-) -> Activations:
-    prefix, _ = split_model(model, feature_layer(model))
-    return activations(prefix, ImageDataset(store, rows, manifest.labels()[rows]), on_progress, extraction)
 
 
 def write_explanations(
@@ -129,28 +63,31 @@ def write_explanations(
         manifest: With its split.
         store: Its images.
         table: From `results.prediction_table`.
-        features: From `pooled_features`, called before training; without them no label is judged.
+        features: From `pooled.pooled_features`, called before training; without them no label is judged.
         on_progress: Called with (steps done, steps in all).
-        extraction: As for `pooled_features`.
+        extraction: How features are computed, where they are.
         judged_features: What the trained model's head read of the judged images; computed where None.
     """
     judged = results.judged_part(table)
     notes: list[str] = []
     told = on_progress or (lambda done, total: None)
-    facts: dict[str, Any] = {"heat_maps": _write_heat_maps(folder, model, manifest, store, judged, notes)}
-    told(1, 3)
-    facts["embedding"] = None
-    if len(rows := rows_on_map(judged)):
+    seen = judged_features
+    if seen is None:
         try:
-            seen = judged_features or _features_after_training(model, manifest, store, rows, extraction)
-            facts["embedding"] = _write_embedding(folder, manifest, rows, seen, len(judged))
+            seen = features_for_map(model, manifest, store, judged, extraction)
         except InputError as error:
             notes.append(f"There is no map of the images. {error}")
-    told(2, 3)
-    facts |= {"cross_validation": None, "label_issues": None}
-    if features is not None:
-        facts |= _write_label_issues(folder, manifest, store, features)
-    told(3, 3)
+    facts: dict[str, Any] = dict.fromkeys(("heat_maps", "embedding", "cross_validation", "label_issues"))
+    # t-SNE keeps one core busy. Threads of BLAS would wait for it in a busy loop: what can be shared out has its own.
+    with threadpool_limits(1), ThreadPoolExecutor(1) as thread:
+        placing = None if seen is None else thread.submit(_write_embedding, folder, manifest, judged, seen)
+        facts["heat_maps"] = _write_heat_maps(folder, model, manifest, store, judged, notes)
+        told(1, 3)
+        if features is not None:
+            facts |= _write_label_issues(folder, manifest, store, features)
+        told(2, 3)
+        facts["embedding"] = placing and placing.result()
+        told(3, 3)
     run.write_json(folder / run.EXPLANATIONS, facts | {"notes": notes})
 
 
@@ -173,7 +110,7 @@ def _write_heat_maps(
     digests = manifest.items["digest"].to_numpy()[rows]
     (folder / run.HEAT_MAPS).mkdir(exist_ok=True)
     for image, heat, digest in zip(images, maps.resized(*images.shape[1:3]), digests, strict=True):
-        run.write_bytes(folder / run.HEAT_MAPS / f"{digest[:32]}.jpg", overlay(image, heat))
+        run.write_bytes(folder / run.HEAT_MAPS / f"{digest[:32]}.jpg", overlay(image, heat), durable=False)
     return {"method": maps.method, "layer": maps.layer, "grid": list(maps.maps.shape[1:]), "images": len(rows)}
 
 
@@ -207,34 +144,15 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> bytes:
 # --- The map of images ---
 
 
-def _features_after_training(
-    model: keras.Model, manifest: Manifest, store: Store, rows: np.ndarray, extraction: ExtractionConfig
-) -> PooledFeatures:
-    found = _activations(model, manifest, store, rows, None, extraction)
-    try:
-        return PooledFeatures(rows, np.array(found.rows).reshape(len(rows), -1))
-    finally:
-        found.close()
-
-
 def _write_embedding(
-    folder: Path, manifest: Manifest, rows: np.ndarray, features: PooledFeatures, num_judged: int
-) -> dict[str, Any]:
+    folder: Path, manifest: Manifest, judged: pd.DataFrame, features: PooledFeatures
+) -> dict[str, Any] | None:
+    rows = rows_on_map(judged)
     places, method = embed(features.values[np.searchsorted(features.rows, rows)])
     items = manifest.items["item"].to_numpy()[rows]
     cells = [(run.safe_cell(item), f"{x:.4f}", f"{y:.4f}") for item, (x, y) in zip(items, places, strict=True)]
     _write_csv(folder / run.EMBEDDING, ("item", "x", "y"), cells)
-    return {"method": method, "images": len(rows), "of": num_judged}
-
-
-def rows_on_map(judged: pd.DataFrame) -> np.ndarray:
-    """Returns the rows of the images to lay out: all, or the first 2,000 as thumbnails are chosen, then by chance."""
-    if len(judged) <= MOST_ON_MAP:
-        return judged.index.to_numpy(np.int64)
-    pictures = results.chosen_pictures(judged)
-    others = judged.index.difference(pictures).to_numpy()
-    chosen = np.random.default_rng(0).choice(others, MOST_ON_MAP - len(pictures), replace=False)
-    return np.sort(np.concatenate([pictures, chosen])).astype(np.int64)
+    return {"method": method, "images": len(rows), "of": len(judged)}
 
 
 # --- Labels ---

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tlkit.data.auditing import Audit
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
-    from tlkit.explaining import PooledFeatures
+    from tlkit.pooled import PooledFeatures
 
 
 def prepare_backbone_of(config: Config, timer: Timer) -> PreparedBackbone:
@@ -109,7 +109,7 @@ def pooled_features_of(
     if config.training.strategy == "scratch" or config.model.weights == "none":
         return None
     from tlkit.activations import compute_ahead
-    from tlkit.explaining import pooled_features
+    from tlkit.pooled import pooled_features
     from tlkit.strategies import cuts_of
     from tlkit.training_run import dataset, wanted_phases
 

@@ -69,17 +69,17 @@ def write_thumbnails(folder: Path, table: pd.DataFrame, manifest: Manifest, stor
 
 
 def save_thumbnails(folder: Path, rows: Iterable[int], manifest: Manifest, store: Store) -> None:
-    """Writes small JPEGs of rows of the manifest, named by digest; those that are there stay."""
+    """Writes small JPEGs of rows of the manifest, named by digest; whole ones that are there stay."""
     from PIL import Image
 
     (folder / run.THUMBNAILS).mkdir(exist_ok=True)
     digests = manifest.items["digest"].to_numpy()
     for row in rows:
         path = folder / run.THUMBNAILS / f"{digests[row][:32]}.jpg"
-        if not path.exists():
+        if not (path.exists() and path.stat().st_size):  # A power cut may have left an empty one.
             image = Image.fromarray(store.pixels(np.array([row]))[0])
             image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-            run.write_bytes(path, jpeg(image))
+            run.write_bytes(path, jpeg(image), durable=False)
 
 
 def jpeg(image: Image.Image) -> bytes:

@@ -156,9 +156,16 @@ def write_labels(path: Path, class_names: tuple[str, ...]) -> None:
     write_text(path / LABELS, "".join(f"{name}\n" for name in class_names))
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Writes a file atomically: temporary file in the same folder, flushed to disk, renamed."""
-    with atomic_file(path) as file:
+def write_bytes(path: str | Path, data: bytes, *, durable: bool = True) -> None:
+    """Writes a file atomically: temporary file in the same folder, flushed to disk, renamed.
+
+    Args:
+        path: The file.
+        data: Its content.
+        durable: Whether to wait until it is on disk. Without that a power cut soon after may leave it empty, and
+            hundreds of small pictures cost no hundreds of waits.
+    """
+    with atomic_file(path, durable=durable) as file:
         file.write(data)
 
 
@@ -169,15 +176,21 @@ def remove_unfinished(path: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
-    """Opens a file that gets its name, and is on disk, when the block ends; where it fails, nothing has changed."""
+def atomic_file(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Opens a file that gets its name, and is on disk, when the block ends; where it fails, nothing has changed.
+
+    Args:
+        path: The file.
+        durable: As for `write_bytes`.
+    """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=WRITING, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes private files; a run folder is meant to be shared.
         os.replace(temporary, path)
     except BaseException:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tlkit.data.loader import ImageDataset
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
-    from tlkit.explaining import PooledFeatures
+    from tlkit.pooled import PooledFeatures
     from tlkit.symmetry import Steadiness
     from tlkit.training.job import Step
     from tlkit.training.outcome import PhaseOutcome

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tlkit.data.auditing import Audit
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
-    from tlkit.explaining import PooledFeatures
+    from tlkit.pooled import PooledFeatures
     from tlkit.training.outcome import FineTuneHistory
 
 
@@ -182,9 +182,9 @@ def _predict(
     config: Config, model: keras.Model, manifest: Manifest, store: Store, timer: Timer
 ) -> tuple[dict[str, np.ndarray], PooledFeatures | None]:
     """Returns what the model says of each part and, of images few enough for the report's map, what its head read."""
-    from tlkit.explaining import MOST_ON_MAP, PooledFeatures
     from tlkit.features import predict_in_order, predict_with_features
     from tlkit.graph import find_feature_layer
+    from tlkit.pooled import MOST_ON_MAP, PooledFeatures
 
     layer = find_feature_layer(model)
     probabilities, features = {}, None
