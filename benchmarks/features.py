@@ -15,6 +15,7 @@ contender runs in a process of its own; rounds alternate, and the first contende
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -189,18 +190,18 @@ print(json.dumps({"peak": peak[0]}))
 """
 
 
-def measure_memory(folder: Path, counts: Sequence[int]) -> dict[int, float]:
-    """Prints the peak of anonymous memory of `tlkit finetune`, in MB, by number of training pictures."""
-    peaks: dict[int, float] = {}
-    for count in counts:
+def measure_memory(folder: Path, counts: Sequence[int]) -> dict[str, dict[int, float]]:
+    """Prints the peak of anonymous memory of `tlkit finetune`, in MB, by engine and number of training pictures."""
+    peaks: dict[str, dict[int, float]] = {"keras": {}, "auto": {}}
+    for engine, count in itertools.product(peaks, counts):
         pictures = write_pictures(folder / f"fashion-{count}", count)
         with tempfile.TemporaryDirectory(dir=folder) as empty:
-            options = (*FROZEN, "--backbone", BACKBONE, "--output", f"{empty}/run")
+            options = (*FROZEN, "--backbone", BACKBONE, "--engine", engine, "--output", f"{empty}/run")
             command = [sys.executable, "-c", MEMORY, "finetune", "--data", str(pictures), *options]
             environment = os.environ | {"TLKIT_CACHE": str(Path(empty, "cache"))}
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        peaks[count] = json.loads(done.stdout.splitlines()[-1])["peak"]
-        print(f"{count:7,} pictures: {peaks[count]:,.0f} MB anonymous at most", flush=True)
+        peaks[engine][count] = json.loads(done.stdout.splitlines()[-1])["peak"]
+        print(f"--engine {engine:6}{count:7,} pictures: {peaks[engine][count]:,.0f} MB anonymous at most", flush=True)
     return peaks
 
 

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from tlkit import cache
 
-LARGEST_IN_MEMORY = 2**26  # Bytes.
+LARGEST_IN_MEMORY = 2**24  # Bytes.
 
 
 def large_array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
