@@ -154,8 +154,8 @@ def keras_run(folder: Path, backbone: str, keep: Callable, freeze: Callable, rat
 
 def freeze_base(model: keras.Model) -> None:
     """All but the head."""
-    for layer in model.layers[:-1]:
-        layer.trainable = False
+    for layer in model.layers:
+        layer.trainable = layer.name == "head"
 
 
 def freeze_all_but_last_stage(model: keras.Model) -> None:
