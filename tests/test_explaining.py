@@ -236,3 +236,19 @@ def test_overlay_glows_where_the_map_is_high() -> None:
     drawn = np.asarray(Image.open(io.BytesIO(explaining.overlay(image, heat)))).astype(int)
     assert np.abs(drawn[48:] - 100).max() < 8
     assert (drawn[:16, :, 0] - drawn[:16, :, 2]).min() > 80
+
+
+def test_damage_found_before_training_is_told(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path))
+    first = pooled.pooled_features(network(), scene.manifest, scene.store)
+    assert first.notes == ()
+    assert [(one["part"], one["cached"]) for one in first.extractions] == [("training", False), ("validation", False)]
+    rows = max(tmp_path.glob("activations/*/rows.bin"), key=lambda path: path.stat().st_size)
+    content = bytearray(rows.read_bytes())
+    content[100] ^= 1
+    rows.write_bytes(content)
+    again = pooled.pooled_features(network(), scene.manifest, scene.store)
+    assert [(one["part"], one["cached"]) for one in again.extractions] == [("training", False), ("validation", True)]
+    assert len(again.notes) == 1
+    assert "damaged on disk and are computed anew" in again.notes[0]
+    np.testing.assert_array_equal(again.values, first.values)

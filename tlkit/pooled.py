@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from tlkit.graph import feature_layer, split_model
 from tlkit.large_arrays import large_array
 from tlkit.strategies import Phase, apply_phase
 
+PARTS = {"training": "train", "validation": "validation"}
 COPIED = 4096  # Rows of features that are in memory at a time.
 MOST_ON_MAP = 2000  # t-SNE takes 7 s for so many, and a page could not show more of them apart.
 
@@ -31,10 +33,14 @@ class PooledFeatures:
     Attributes:
         rows: Rows of the manifest, int64 (n,).
         values: float32 (n, features).
+        notes: What the user should know of what was kept, one line each; why nothing could be is for training to say.
+        extractions: How the features of each part were had, JSON-able.
     """
 
     rows: np.ndarray
     values: np.ndarray
+    notes: tuple[str, ...] = ()
+    extractions: tuple[dict[str, Any], ...] = ()
 
 
 def pooled_features(
@@ -60,8 +66,8 @@ def pooled_features(
         InputError: The model has no global pooling or Flatten layer before its head.
     """
     apply_phase(model, Phase("features"))
-    rows = [manifest.indices(split) for split in ("train", "validation")]
-    parts = [_activations(model, manifest, store, one, on_progress, extraction) for one in rows if len(one)]
+    rows = {name: manifest.indices(split) for name, split in PARTS.items() if len(manifest.indices(split))}
+    parts = [_activations(model, manifest, store, one, on_progress, extraction) for one in rows.values()]
     shape = sum(len(part.labels) for part in parts), math.prod(parts[0].rows.shape[1:])
     values, start = large_array(shape, np.float32), 0
     for part in parts:
@@ -70,7 +76,9 @@ def pooled_features(
             values[start : start + len(some)] = some.reshape(len(some), -1)
             start += len(some)
         part.close()
-    return PooledFeatures(np.concatenate(rows), values)
+    notes = tuple(note for part in parts if part.facts for note in part.notes)
+    told = [{"phase": "before training", "part": name} | part.facts for name, part in zip(rows, parts, strict=True)]
+    return PooledFeatures(np.concatenate(list(rows.values())), values, notes, tuple(told))
 
 
 def _activations(

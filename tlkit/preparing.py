@@ -10,7 +10,6 @@ from tlkit.backend import start_keras
 from tlkit.config import Config
 from tlkit.timing import Timer
 
-PARTS = {"training": "train", "validation": "validation"}
 CHECKED_IMAGES = 32  # For a look at whether the backbone's features make sense.
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def pooled_features_of(
     if config.training.strategy == "scratch" or config.model.weights == "none":
         return None
     from tlkit.activations import compute_ahead
-    from tlkit.pooled import pooled_features
+    from tlkit.pooled import PARTS, pooled_features
     from tlkit.strategies import cuts_of
     from tlkit.training_run import dataset, wanted_phases
 
@@ -117,4 +116,7 @@ def pooled_features_of(
     parts = {part: dataset(config, manifest, store, split) for part, split in PARTS.items()}
     compute_ahead(model, cuts_of(model, wanted_phases(config, model)), parts, timer, config.extraction)
     with timer("Computing what the backbone sees", "images") as on_progress:
-        return pooled_features(model, manifest, store, on_progress, config.extraction)
+        features = pooled_features(model, manifest, store, on_progress, config.extraction)
+    for note in features.notes:
+        console.warn(f"  {note}")
+    return features

@@ -107,7 +107,7 @@ def _finetune(config: Config, manifest: Manifest, folder: Path) -> None:
     metrics = _evaluate(config, folder, manifest, store, features, timer)
 
     # --- Report -----------------------------------------------------------------------------------------------------
-    _write_environment(folder, timer, history, _count_parameters(model))
+    _write_environment(folder, timer, features, history, _count_parameters(model))
     from tlkit.report import write_report
 
     with timer("Writing the report"):
@@ -210,14 +210,20 @@ def _count_parameters(model: keras.Model) -> dict[str, int]:
     }
 
 
-def _write_environment(folder: Path, timer: Timer, history: FineTuneHistory, parameters: dict[str, int]) -> None:
+def _write_environment(
+    folder: Path,
+    timer: Timer,
+    features: PooledFeatures | None,
+    history: FineTuneHistory,
+    parameters: dict[str, int],
+) -> None:
     from tlkit.results import write_environment
 
     cost = {
         "seconds": timer.seconds,
         "peak_memory_bytes": timer.peak_memory_bytes,
         "parameters": parameters,
-        "extractions": history.extractions,
+        "extractions": [*(features.extractions if features else ()), *history.extractions],
         "saving": history.saving,
     }
     write_environment(folder, f"tlkit finetune --config {os.path.join(folder, run.CONFIG)}", timer.started, cost)
