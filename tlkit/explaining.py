@@ -30,7 +30,7 @@ from tlkit.data.store import Store
 from tlkit.embedding import embed
 from tlkit.errors import InputError
 from tlkit.label_issues import LabelIssues, find_label_issues
-from tlkit.pooled import PooledFeatures, features_for_map, rows_on_map
+from tlkit.pooled import PooledFeatures, features_for_map
 from tlkit.probe import fit_probe
 from tlkit.report.pictures import least_sure_hits, worst_mistakes
 
@@ -50,7 +50,7 @@ def write_explanations(
     features: PooledFeatures | None = None,
     on_progress: OnProgress | None = None,
     extraction: ExtractionConfig = DEFAULT,
-    judged_features: PooledFeatures | None = None,
+    shown: PooledFeatures | None = None,
 ) -> None:
     """Writes explanations.json and what belongs to it: explanations/*.jpg, embedding.csv, label_issues.csv.
 
@@ -66,21 +66,20 @@ def write_explanations(
         features: From `pooled.pooled_features`, called before training; without them no label is judged.
         on_progress: Called with (steps done, steps in all).
         extraction: How features are computed, where they are.
-        judged_features: What the trained model's head read of the judged images; computed where None.
+        shown: What the trained model's head read of the images on the map, those of `rows_on_map`; computed where None.
     """
     judged = results.judged_part(table)
     notes: list[str] = []
     told = on_progress or (lambda done, total: None)
-    seen = judged_features
-    if seen is None:
+    if shown is None:
         try:
-            seen = features_for_map(model, manifest, store, judged, extraction)
+            shown = features_for_map(model, manifest, store, judged, extraction)
         except InputError as error:
             notes.append(f"There is no map of the images. {error}")
     facts: dict[str, Any] = dict.fromkeys(("heat_maps", "embedding", "cross_validation", "label_issues"))
     # t-SNE keeps one core busy. Threads of BLAS would wait for it in a busy loop: what can be shared out has its own.
     with threadpool_limits(1), ThreadPoolExecutor(1) as thread:
-        placing = None if seen is None else thread.submit(_write_embedding, folder, manifest, judged, seen)
+        placing = None if shown is None else thread.submit(_write_embedding, folder, manifest, shown, len(judged))
         facts["heat_maps"] = _write_heat_maps(folder, model, manifest, store, judged, notes)
         told(1, 3)
         if features is not None:
@@ -144,15 +143,12 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> bytes:
 # --- The map of images ---
 
 
-def _write_embedding(
-    folder: Path, manifest: Manifest, judged: pd.DataFrame, features: PooledFeatures
-) -> dict[str, Any] | None:
-    rows = rows_on_map(judged)
-    places, method = embed(features.values[np.searchsorted(features.rows, rows)])
-    items = manifest.items["item"].to_numpy()[rows]
+def _write_embedding(folder: Path, manifest: Manifest, shown: PooledFeatures, num_judged: int) -> dict[str, Any]:
+    places, method = embed(shown.values)
+    items = manifest.items["item"].to_numpy()[shown.rows]
     cells = [(run.safe_cell(item), f"{x:.4f}", f"{y:.4f}") for item, (x, y) in zip(items, places, strict=True)]
     _write_csv(folder / run.EMBEDDING, ("item", "x", "y"), cells)
-    return {"method": method, "images": len(rows), "of": len(judged)}
+    return {"method": method, "images": len(items), "of": num_judged}
 
 
 # --- Labels ---

@@ -155,14 +155,12 @@ def _evaluate(
     from tlkit.explaining import write_explanations
 
     model = keras.models.load_model(folder / run.MODEL, compile=False, safe_mode=True)
-    probabilities, judged_features = _predict(config, model, manifest, store, timer)
+    probabilities, shown = _predict(config, model, manifest, store, timer)
     table = results.prediction_table(manifest, probabilities)
     results.write_predictions(folder, table, probabilities)
     results.write_thumbnails(folder, table, manifest, store)
     with timer("Explaining predictions", "steps") as on_progress:
-        write_explanations(
-            folder, model, manifest, store, table, features, on_progress, config.extraction, judged_features
-        )
+        write_explanations(folder, model, manifest, store, table, features, on_progress, config.extraction, shown)
     with timer("Computing metrics and intervals"):
         labels = {split: manifest.labels(split) for split in ("train", "validation", "test")}
         groups = {split: manifest.items["group"].to_numpy()[manifest.indices(split)].tolist() for split in labels}

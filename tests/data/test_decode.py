@@ -14,18 +14,11 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageFile
 from sklearn.datasets import load_sample_images
 
+from tests.data.pictures import PHOTO, encode
 from tlkit.data.decode import MAX_PIXELS, TRANSPOSITIONS, decode
 from tlkit.data.examine import Facts, examine, facts_table
 from tlkit.data.formats import DecodeError
 from tlkit.errors import InputError
-
-PHOTO = Image.fromarray(load_sample_images().images[0]).resize((160, 120))
-
-
-def encode(image: Image.Image, name: str, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
