@@ -172,7 +172,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     model = build(cell, image_size, folder)
     strategy, _, rate = cell.strategy.partition("@")
     at_ends: list[float] = []  # Test accuracy at the end of each phase that was kept.
-    started = time.monotonic()
+    started = time.process_time()
     history = tlkit.fine_tune(
         model,
         train,
@@ -182,7 +182,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
         seed=cell.seed,
         on_phase=lambda outcome: at_ends.append(tlkit.evaluate(model, test)["accuracy"]) if outcome.kept else None,
     )
-    seconds = time.monotonic() - started
+    seconds = time.process_time() - started
     found = tlkit.evaluate(model, test)
     phases = [
         {
@@ -207,17 +207,21 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def read_results() -> dict[str, dict[str, Any]]:
-    """Returns the finished cells by name."""
+    """Returns the finished cells by name, of each the row written last."""
     if not RESULTS.exists():
         return {}
     return {(row := json.loads(line))["cell"]: row for line in RESULTS.read_text().splitlines()}
 
 
+def is_done(rows: dict[str, dict[str, Any]], cell: Cell) -> bool:
+    """Tells whether a cell was measured under the present rule."""
+    return rows.get(cell.name, {}).get("choice") == CHOICE
+
+
 def run(wanted: list[Cell], folder: Path) -> None:
-    """Measures the cells that are missing."""
-    done = read_results()
+    """Measures the cells that are missing, or older than the present rule."""
     for cell in wanted:
-        if cell.name not in done:
+        if not is_done(read_results(), cell):  # Read anew each time: another process may measure cells, too.
             row = measure(cell, folder)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -265,18 +269,18 @@ def main() -> None:
     wanted = named or planned
     if options.list:
         done = read_results()
-        print("\n".join(f"{'done   ' if cell.name in done else 'missing'} {cell.name}" for cell in wanted))
+        print("\n".join(f"{'done   ' if is_done(done, cell) else 'missing'} {cell.name}" for cell in wanted))
         return
     if not options.table:
         run(wanted, options.sources)
-    heading = "# Recipes\n\nMean test accuracy (lowest-highest over seeds), and the median time on one core.\n"
+    heading = "# Recipes\n\nMean test accuracy (lowest-highest over seeds), and the median processor time.\n"
     notes = "Written by `python benchmarks/recipes.py --table`, which tells how the cells are made. "
     rows, names = read_results(), {cell.name for cell in cells()}
     notes += f"{len(names & set(rows))} of {len(names)} planned cells are measured.\n"
-    older = [name for name, row in rows.items() if "/frozen/" not in name and row.get("choice") != CHOICE]
+    older = [name for name, row in rows.items() if row.get("choice") != CHOICE]
     if older:
         notes += (
-            f"{len(older)} of those with epochs are older than the rule that keeps the last epoch as good as the "
+            f"{len(older)} of those are older than the rule that keeps the last epoch as good as the "
             "lowest loss: they kept the lowest itself.\n"
         )
     TABLE.write_text(f"{heading}{notes}\n{table(rows)}\n")

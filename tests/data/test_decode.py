@@ -16,8 +16,9 @@ from sklearn.datasets import load_sample_images
 
 from tests.data.pictures import PHOTO, encode
 from tlkit.data.decode import MAX_PIXELS, TRANSPOSITIONS, decode
-from tlkit.data.examine import Facts, examine, facts_table
+from tlkit.data.examine import Facts, examine
 from tlkit.data.formats import DecodeError
+from tlkit.data.scanning import facts_table
 from tlkit.errors import InputError
 
 

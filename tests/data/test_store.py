@@ -15,11 +15,12 @@ from sklearn.datasets import load_sample_images
 
 from tlkit import cache
 from tlkit.config import DataConfig
-from tlkit.data import packing
+from tlkit.data import packed_folder
 from tlkit.data.arrays import from_arrays
 from tlkit.data.decode import MAX_PIXELS
 from tlkit.data.examine import examine
-from tlkit.data.folders import FileSource, from_directory
+from tlkit.data.folders import from_directory
+from tlkit.data.items import FileSource
 from tlkit.data.manifest import Manifest
 from tlkit.data.store import Store, estimate_store_bytes, open_store, plan_store
 from tlkit.data.transform import Transform
@@ -198,7 +199,7 @@ def test_pixels_spoilt_on_disk_are_noticed_and_mended(folder: Path, reads: list[
     manifest = from_directory(folder)
     first = open_store(manifest, TRANSFORM)
     before = all_pixels(first)
-    spoil(first.path / packing.PIXELS, 5 * packing.bytes_of_row(TRANSFORM) + 100)
+    spoil(first.path / packed_folder.PIXELS, 5 * packed_folder.bytes_of_row(TRANSFORM) + 100)
     reads.clear()
     store = open_store(manifest, TRANSFORM)
     assert np.array_equal(store.images(np.arange(24)), TRANSFORM.to_model(before))
@@ -212,7 +213,7 @@ def test_pixels_spoilt_on_disk_are_noticed_and_mended(folder: Path, reads: list[
 def test_pixels_spoilt_on_disk_whose_file_changed_since_are_an_error(folder: Path):
     manifest = from_directory(folder)
     store = open_store(manifest, TRANSFORM)
-    spoil(store.path / packing.PIXELS, 3)
+    spoil(store.path / packed_folder.PIXELS, 3)
     write_picture(folder / "a" / "00.png", 77)
     with pytest.raises(
         InputError, match=r"packed pixels of a/00.png are damaged on disk, and the file itself has changed"
@@ -221,7 +222,7 @@ def test_pixels_spoilt_on_disk_whose_file_changed_since_are_an_error(folder: Pat
     assert np.array_equal(all_pixels(open_store(manifest, TRANSFORM)), expected(manifest))
 
 
-@pytest.mark.parametrize("name", [packing.FACTS, packing.THUMBNAILS, packing.SEAL])
+@pytest.mark.parametrize("name", [packed_folder.FACTS, packed_folder.THUMBNAILS, packed_folder.SEAL])
 def test_facts_spoilt_on_disk_are_noticed_and_made_anew(folder: Path, name: str):
     manifest = from_directory(folder)
     store = open_store(manifest, TRANSFORM)
@@ -233,7 +234,10 @@ def test_facts_spoilt_on_disk_are_noticed_and_made_anew(folder: Path, name: str)
     assert np.array_equal(all_pixels(again), expected(manifest))
 
 
-@pytest.mark.parametrize("name", [packing.PIXELS, packing.FACTS, packing.THUMBNAILS, packing.SEAL, "entry.json"])
+@pytest.mark.parametrize(
+    "name",
+    [packed_folder.PIXELS, packed_folder.FACTS, packed_folder.THUMBNAILS, packed_folder.SEAL, "entry.json"],
+)
 @pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: os.truncate(path, 10)])
 def test_files_lost_or_cut_short_are_made_anew(folder: Path, name: str, harm: Callable[[Path], None]):
     manifest = from_directory(folder)

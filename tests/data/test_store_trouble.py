@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from tlkit import cache
-from tlkit.data import packing
-from tlkit.data.folders import FileSource, from_directory
+from tlkit.data import packed_folder, packing_rows
+from tlkit.data.folders import from_directory
+from tlkit.data.items import FileSource
 from tlkit.data.manifest import Manifest
 from tlkit.data.store import Store, open_store, plan_store
 from tlkit.data.transform import Transform
@@ -28,7 +29,8 @@ COUNT = 200
 
 SLOW_PASS = """
     import sys, time
-    from tlkit.data.folders import FileSource, from_directory
+    from tlkit.data.folders import from_directory
+    from tlkit.data.items import FileSource
     from tlkit.data.store import open_store
     from tlkit.data.transform import Transform
 
@@ -117,7 +119,7 @@ def files_below(path: Path) -> list[str]:
 
 
 def expected(manifest: Manifest) -> np.ndarray:
-    return np.stack([packing.look_at(manifest.source, item, TRANSFORM)[1] for item in manifest.items["item"]])
+    return np.stack([packing_rows.look_at(manifest.source, item, TRANSFORM)[1] for item in manifest.items["item"]])
 
 
 def test_a_killed_pass_is_taken_up_where_it_ended(folder: Path, tmp_path: Path, reads: list[str]):
@@ -127,7 +129,7 @@ def test_a_killed_pass_is_taken_up_where_it_ended(folder: Path, tmp_path: Path, 
             pass
         process.kill()
         process.wait()
-    done = packing.count_done(next((tmp_path / "cache" / "pixels").glob("*.partial")))
+    done = packed_folder.count_done(next((tmp_path / "cache" / "pixels").glob("*.partial")))
     assert COUNT // 3 <= done < COUNT
     manifest = from_directory(folder)
     told: list[int] = []
@@ -235,7 +237,7 @@ def test_a_disk_that_fills_up_on_the_way_ends_in_streaming(
         assert store.streaming
         assert "filled up while" in store.notes[0]
         assert np.array_equal(pixels_of(store), expected(manifest))
-        assert packing.PIXELS not in files_below(disk)
+        assert packed_folder.PIXELS not in files_below(disk)
         assert not list(disk.rglob("*.partial"))
         store.close()
 
@@ -268,7 +270,7 @@ def test_a_limit_on_file_sizes_ends_in_streaming(folder: Path, tmp_path: Path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("True The disk of the cache filled up while")
-    assert packing.PIXELS not in files_below(tmp_path / "cache")
+    assert packed_folder.PIXELS not in files_below(tmp_path / "cache")
 
 
 @contextlib.contextmanager
@@ -320,7 +322,7 @@ def test_a_cache_folder_that_is_a_file_is_told(folder: Path, tmp_path: Path, mon
 def test_pixels_spoilt_in_a_read_only_cache_are_made_anew_in_memory(folder: Path, own_cache: Path):
     manifest = from_directory(folder)
     store = open_store(manifest, TRANSFORM)
-    with open(store.path / packing.PIXELS, "r+b") as file:
+    with open(store.path / packed_folder.PIXELS, "r+b") as file:
         file.write(bytes(100))
     store.close()
     with read_only(own_cache):

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from tlkit.data.findings import Finding
     from tlkit.data.folders import from_directory
     from tlkit.data.idx import from_idx
+    from tlkit.data.items import Source
     from tlkit.data.loader import ImageDataset, as_numpy, as_tf_dataset, load
-    from tlkit.data.manifest import Manifest, Source
+    from tlkit.data.manifest import Manifest
     from tlkit.data.masks import masks_from_tfds
     from tlkit.data.npz import from_npz
     from tlkit.data.scanning import scan
@@ -34,7 +35,8 @@ _HOMES = {
     "folders": ("from_directory",),
     "idx": ("from_idx",),
     "loader": ("ImageDataset", "as_numpy", "as_tf_dataset", "load"),
-    "manifest": ("Manifest", "Source"),
+    "items": ("Source",),
+    "manifest": ("Manifest",),
     "masks": ("masks_from_tfds",),
     "npz": ("from_npz",),
     "scanning": ("scan",),

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tlkit.data.folders import what_is_there
+from tlkit.data.items import Source
 from tlkit.data.layout import SPLIT_FOLDERS, rows_from_paths
-from tlkit.data.manifest import MIN_IMAGES_PER_CLASS, Manifest, Source, make_manifest
+from tlkit.data.manifest import MIN_IMAGES_PER_CLASS, Manifest, make_manifest
 from tlkit.data.members import Members
 from tlkit.data.tars import open_tar
 from tlkit.data.zips import open_zip

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from tlkit.config import MAX_PIXELS
@@ -115,15 +113,6 @@ def _cosines() -> np.ndarray:
 
 
 _COSINES = _cosines()
-
-
-def facts_table(rows: Iterable[Facts]) -> pd.DataFrame:
-    """Returns facts as a table, one row an item, columns named as the fields of `Facts`."""
-    rows = list(rows)
-    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(Facts)}
-    table = pd.DataFrame(columns)
-    table["perceptual_hash"] = np.array(columns["perceptual_hash"], np.uint64)
-    return table
 
 
 def _fingerprint_source(

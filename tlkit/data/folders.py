@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from tlkit.data.items import FileSource
 from tlkit.data.layout import rows_from_paths
 from tlkit.data.listing import list_files
 from tlkit.data.manifest import MIN_IMAGES_PER_CLASS, Manifest, make_manifest
 from tlkit.errors import InputError, nearest
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """Files below a root folder; items are paths with `/`, absolute ones as they are."""
-
-    name: str
-    root: str
-
-    def read(self, item: str) -> bytes:
-        with open(os.path.join(self.root, item), "rb") as file:
-            return file.read()
-
-    def stamp(self, item: str) -> str:
-        status = os.stat(os.path.join(self.root, item))
-        return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def from_directory(path: str | Path, *, min_images: int = MIN_IMAGES_PER_CLASS) -> Manifest:

@@ -7,7 +7,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,30 +15,13 @@ from tlkit.data import splits
 from tlkit.data.class_names import clashes, normalise
 from tlkit.data.findings import Finding
 from tlkit.data.identity import digest_of
+from tlkit.data.items import Source
 from tlkit.data.splits import PARTS
 from tlkit.errors import InputError
 from tlkit.run import plain_cell, safe_cell, write_text
 
 COLUMNS = ("item", "label", "split", "group", "digest", "status", "problem", "cluster")
 MIN_IMAGES_PER_CLASS = 3  # One image for each of training, validation and test.
-
-
-class Source(Protocol):
-    """How bytes or pixels are had. Picklable, without open handles; `read` may be called from any thread."""
-
-    @property
-    def name(self) -> str:
-        """What the user typed, such as `./images` or `builtin:digits`."""
-
-    def read(self, item: str) -> bytes | np.ndarray:
-        """Returns a file's bytes, or an array (height, width[, 1, 3 or 4]) as `decode` takes it.
-
-        Raises:
-            OSError: The item cannot be read.
-        """
-
-    def stamp(self, item: str) -> str:
-        """Returns a cheap mark that changes when the item does, such as size and modification time."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Most of the work on a small picture is Python's own, so that two threads take longer than one. Measured on 2 cores,
 milliseconds an image, one thread, two threads, two processes: JPEGs of 96 px 0.42, 0.64, 0.25; of 500 x 375 2.4, 1.5,
-1.2 (`benchmarks/data.py` has the whole pass).
+1.1 (`benchmarks/data.py` has the whole pass).
 """
 
 from __future__ import annotations
@@ -22,13 +22,19 @@ import numpy as np
 
 from tlkit.child_processes import start, stop
 from tlkit.data import jpeg
-from tlkit.data.folders import FileSource
-from tlkit.data.manifest import Source
+from tlkit.data.items import FileSource, Source
 from tlkit.data.threads import cores
 from tlkit.data.transform import Transform
 
-ITEMS_A_HELPER = 512  # Fewer for each do not pay for starting it: two thirds of a second of one core.
+ITEMS_A_HELPER = 512  # Fewer for each do not pay for starting it: a fifth of a second of one core.
 MOST_HELPERS = 15
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",  # Its matrices are small.
+    # glibc gives the memory of every image back to the system, and each page of the next is a fault again: 300 an
+    # image of 500 x 375, a sixth of all its time. Other C libraries do not read these.
+    "MALLOC_TRIM_THRESHOLD_": "67108864",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+}
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,13 @@ class Helper:
 
     def __init__(self, setup: dict[str, Any]):
         self.failed = False
-        threads = {"OPENBLAS_NUM_THREADS": "1"}  # Its matrices are small.
-        self.process = start("tlkit.data.packing_process:main", log=subprocess.DEVNULL, pipes=True, environment=threads)
+        self.process = start(
+            "tlkit.data.packing_process:main", log=subprocess.DEVNULL, pipes=True, environment=ENVIRONMENT
+        )
         self._say(setup)
 
     def pack(self, rows: np.ndarray, items: Sequence[str], marks: np.ndarray) -> bool:
-        """Has some rows packed, as `packing.pack_rows` does it; False where the process has died before the end.
+        """Has some rows packed, as `packing_rows.pack_rows` does it; False where the process has died before the end.
 
         Raises:
             OSError: The pixels cannot be written.

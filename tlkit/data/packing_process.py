@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tlkit.data import jpeg
-from tlkit.data.folders import FileSource
-from tlkit.data.packing import MARK_BYTES, create_packed, pack_rows
+from tlkit.data.items import FileSource
+from tlkit.data.packed_folder import MARK_BYTES, create_packed
+from tlkit.data.packing_rows import pack_rows
 from tlkit.data.transform import Transform
 
 

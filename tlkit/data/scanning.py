@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
 
 from tlkit.config import MAX_PIXELS
-from tlkit.data.examine import FINGERPRINT_SIDE, THUMBNAIL_BYTES, Facts, examine, facts_table
-from tlkit.data.manifest import Manifest, Source
+from tlkit.data.examine import FINGERPRINT_SIDE, THUMBNAIL_BYTES, Facts, examine
+from tlkit.data.items import Source
+from tlkit.data.manifest import Manifest
 from tlkit.data.threads import in_tasks, in_threads
 from tlkit.errors import InputError
 
@@ -55,6 +56,15 @@ def scan(
         if on_progress is not None:
             on_progress(done, len(items))
     return facts_table(facts)
+
+
+def facts_table(rows: Iterable[Facts]) -> pd.DataFrame:
+    """Returns facts as a table, one row an item, columns named as the fields of `Facts`."""
+    rows = list(rows)
+    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(Facts)}
+    table = pd.DataFrame(columns)
+    table["perceptual_hash"] = np.array(columns["perceptual_hash"], np.uint64)
+    return table
 
 
 def _room(size: int) -> memoryview:

@@ -22,8 +22,23 @@ import pandas as pd
 
 from tlkit import cache
 from tlkit.data import packing
-from tlkit.data.manifest import Manifest, Source
-from tlkit.data.packing import OnProgress, Packed
+from tlkit.data.examine import Facts
+from tlkit.data.items import Source
+from tlkit.data.manifest import Manifest
+from tlkit.data.packed_folder import (
+    NUMBERS,
+    TEXTS,
+    Packed,
+    count_done,
+    create_packed,
+    estimate_bytes,
+    is_intact,
+    open_packed,
+    packed_in_memory,
+    seal,
+)
+from tlkit.data.packing import OnProgress
+from tlkit.data.packing_rows import look_at
 from tlkit.data.reading import PackedRows, RowReader
 from tlkit.data.streaming import StreamedRows
 from tlkit.data.transform import Transform
@@ -69,7 +84,7 @@ class Store:
     @property
     def facts(self) -> pd.DataFrame:
         """What is known of each item, one row each; columns as the fields of `examine.Facts`."""
-        return self._packed.facts()
+        return _table_of_facts(self._packed)
 
     def pixels(self, indices: np.ndarray) -> np.ndarray:
         """Reads rows as stored: uint8 (n, store_size, store_size, 3), values 0 to 255.
@@ -113,7 +128,7 @@ class Store:
     def _make_anew(self, row: int) -> np.ndarray:
         """Decodes a row again that the disk has spoilt."""
         item = self._items[row]
-        facts, pixels = packing.look_at(self.manifest.source, item, self.transform)
+        facts, pixels = look_at(self.manifest.source, item, self.transform)
         if pixels is None or facts.digest.encode() != self._packed.records[row]["digest"]:
             raise InputError(
                 f"The packed pixels of {item} are damaged on disk, and the file itself has changed since they were "
@@ -140,7 +155,7 @@ class StorePlan:
 
 def estimate_store_bytes(manifest: Manifest, transform: Transform) -> int:
     """Returns how many bytes the store of a manifest takes on disk."""
-    return packing.estimate_bytes(len(manifest), transform)
+    return estimate_bytes(len(manifest), transform)
 
 
 def plan_store(manifest: Manifest, transform: Transform) -> StorePlan:
@@ -166,7 +181,7 @@ def open_store(manifest: Manifest, transform: Transform, on_progress: OnProgress
         hold = build.hold(PIXELS)
     except cache.CacheError as error:
         return _open_streaming(build, str(error))
-    return Store(manifest, transform, packing.open_packed(hold.path, len(manifest), transform), hold)
+    return Store(manifest, transform, open_packed(hold.path, len(manifest), transform), hold)
 
 
 def _open_streaming(build: _Build, reason: str) -> Store:
@@ -174,9 +189,9 @@ def _open_streaming(build: _Build, reason: str) -> Store:
     hold: cache.Hold | None = None
     try:
         hold = build.hold(FACTS)
-        packed = packing.open_packed(hold.path, count, None)
+        packed = open_packed(hold.path, count, None)
     except cache.CacheError:
-        packed = packing.packed_in_memory(count)
+        packed = packed_in_memory(count)
         packing.pack(packed, build.manifest, build.transform, build.marks, build.on_progress)
     store = Store(build.manifest, build.transform, packed, hold)
     store.notes.append(f"{reason} Until then images are decoded anew in every epoch.")
@@ -204,7 +219,7 @@ class _Build:
             hold = cache.hold(kind, self.key)
             if hold is None:
                 self._make(kind, transform)
-            elif packing.is_intact(hold.path):
+            elif is_intact(hold.path):
                 return hold
             else:
                 hold.close()
@@ -215,7 +230,7 @@ class _Build:
         )
 
     def _make(self, kind: str, transform: Transform | None) -> None:
-        size = packing.estimate_bytes(len(self.manifest), transform)
+        size = estimate_bytes(len(self.manifest), transform)
         details = {"family": self.family, "source": self.manifest.source.name, "items": len(self.manifest)}
         if transform:
             details["transform"] = transform.to_dict()
@@ -224,24 +239,35 @@ class _Build:
         ) as folder:
             if cache.find(kind, self.key) is not None:  # The other process has finished it.
                 return
-            packed = packing.create_packed(folder, len(self.manifest), transform)
+            packed = create_packed(folder, len(self.manifest), transform)
             if transform:
                 self._copy_from_older(packed)
             packing.pack(packed, self.manifest, self.transform, self.marks, self.on_progress)
-            packing.seal(packed, folder)
+            seal(packed, folder)
 
     def _copy_from_older(self, packed: Packed) -> None:
         for entry in cache.list_entries(PIXELS):
-            if entry.details.get("family") != self.family or not packing.is_intact(entry.path):
+            if entry.details.get("family") != self.family or not is_intact(entry.path):
                 continue
             with contextlib.suppress(OSError, ValueError):  # Evicted or damaged: its images are decoded like new ones.
-                older = packing.open_packed(entry.path, entry.details["items"], self.transform)
+                older = open_packed(entry.path, entry.details["items"], self.transform)
                 packing.copy_unchanged(packed, self.marks, older)
 
     def _show_progress_of_other(self, folder: Path) -> None:
         if self.on_progress is not None and time.monotonic() - self._looked > WAITING_SECONDS:
             self._looked = time.monotonic()
-            self.on_progress(packing.count_done(folder), len(self.manifest))
+            self.on_progress(count_done(folder), len(self.manifest))
+
+
+def _table_of_facts(packed: Packed) -> pd.DataFrame:
+    columns: dict[str, object] = {}
+    for name in TEXTS:
+        columns[name] = np.char.decode(packed.records[name], "utf-8").astype(object)
+    for name in NUMBERS:
+        columns[name] = np.array(packed.records[name])
+    pairs = zip(packed.thumbnails, packed.ok, strict=True)
+    columns["thumbnail"] = [thumbnail.tobytes() if ok else b"" for thumbnail, ok in pairs]
+    return pd.DataFrame(columns)[list(Facts.__dataclass_fields__)]
 
 
 def _family(source: Source, transform: Transform) -> str:

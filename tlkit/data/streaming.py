@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tlkit.data.manifest import Source
-from tlkit.data.packing import look_at
+from tlkit.data.items import Source
+from tlkit.data.packing_rows import look_at
 from tlkit.data.threads import cores
 from tlkit.data.transform import Transform
 from tlkit.errors import InputError

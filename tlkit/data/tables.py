@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from tlkit.data.findings import Finding, count, name_some
-from tlkit.data.folders import FileSource, what_is_there
+from tlkit.data.folders import what_is_there
+from tlkit.data.items import FileSource
 from tlkit.data.layout import SPLIT_FOLDERS
 from tlkit.data.manifest import MIN_IMAGES_PER_CLASS, Manifest, make_manifest
 from tlkit.errors import InputError

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from tlkit.data.manifest import Source
+from tlkit.data.items import Source
 from tlkit.data.members import Members, check_total
 from tlkit.data.spool import SpooledSource
 from tlkit.errors import InputError

@@ -22,8 +22,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from tlkit.data.findings import Finding, name_some
+from tlkit.data.items import Source
 from tlkit.data.layout import SPLIT_FOLDERS
-from tlkit.data.manifest import MIN_IMAGES_PER_CLASS, Manifest, Source, make_manifest
+from tlkit.data.manifest import MIN_IMAGES_PER_CLASS, Manifest, make_manifest
 from tlkit.data.spool import SpooledSource
 from tlkit.errors import InputError, nearest
 

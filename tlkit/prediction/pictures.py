@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tlkit.data.archives import archive_kind
+from tlkit.data.items import Source
 from tlkit.data.listing import list_files
-from tlkit.data.manifest import Source
 from tlkit.data.members import REASONS, Members
 from tlkit.data.tables import COLUMN_NAMES
 from tlkit.errors import InputError
