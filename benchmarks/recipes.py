@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,15 +25,12 @@ from typing import Any
 
 import numpy as np
 from recipe_network import small_network
+from recipes_table import CHOICE, RATES, RESULTS, STRATEGIES, is_done, read_results, write_table
 
-HERE = Path(__file__).parent
-RESULTS, TABLE = HERE / "recipes.jsonl", HERE / "recipes.md"
 FASHION = "/usr/share/datasets/fashion-mnist"
 TEST_IMAGES = {"digits": 40, "mnist": 100, "fashion": 200}  # A class.
 SOURCES = {"digits": "fashion", "mnist": "fashion", "fashion": "mnist"}
 SOURCE_IMAGES = 400  # A class, for training the small network.
-CHOICE = "last as good"  # Which epoch of a phase is kept: before, that of the lowest validation loss.
-STRATEGIES = ("frozen", "partial", "gradual", "full", "auto")
 
 
 @dataclass(frozen=True)
@@ -71,6 +66,12 @@ def cells() -> Iterator[Cell]:
                 for seed in range(3):
                     for strategy in strategies:
                         yield Cell(data, images, network, strategy, seed)
+    for network in ("small-32", "lite0-64"):
+        for seed in range(3):
+            for data in ("mnist", "fashion"):
+                for strategy in ("partial", "full"):
+                    for rate in RATES:
+                        yield Cell(data, "100", network, f"{strategy}@{rate}", seed)
 
 
 # --- Data ------------------------------------------------
@@ -206,53 +207,14 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     }
 
 
-def read_results() -> dict[str, dict[str, Any]]:
-    """Returns the finished cells by name, of each the row written last."""
-    if not RESULTS.exists():
-        return {}
-    return {(row := json.loads(line))["cell"]: row for line in RESULTS.read_text().splitlines()}
-
-
-def is_done(rows: dict[str, dict[str, Any]], cell: Cell) -> bool:
-    """Tells whether a cell was measured under the present rule."""
-    return rows.get(cell.name, {}).get("choice") == CHOICE
-
-
 def run(wanted: list[Cell], folder: Path) -> None:
     """Measures the cells that are missing, or older than the present rule."""
     for cell in wanted:
-        if not is_done(read_results(), cell):  # Read anew each time: another process may measure cells, too.
+        if not is_done(read_results(), cell.name):  # Read anew each time: another process may measure cells, too.
             row = measure(cell, folder)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(f"{cell.name}: {row['accuracy']:.4f} in {row['seconds']:.0f} s", flush=True)
-
-
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Returns the results as Markdown, one line a data set and network, one column a strategy."""
-    groups: dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for name, row in rows.items():
-        data, images, network, strategy, _ = name.split("/")
-        groups[data, images, network][strategy].append(row)
-    strategies = sorted(
-        {strategy for found in groups.values() for strategy in found},
-        key=lambda name: (STRATEGIES.index(name.split("@")[0]), name),
-    )
-    lines = [
-        "| data | images a class | network | seeds | " + " | ".join(strategies) + " |",
-        "|" + "---|" * (4 + len(strategies)),
-    ]
-    for (data, images, network), found in sorted(groups.items(), key=lambda item: (item[0][2], item[0][0], item[0][1])):
-        seeds = "/".join(sorted({str(len(runs)) for runs in found.values()}))
-        told = [_told(found[strategy]) if strategy in found else "" for strategy in strategies]
-        lines.append(f"| {data} | {images} | {network} | {seeds} | " + " | ".join(told) + " |")
-    return "\n".join(lines)
-
-
-def _told(runs: list[dict[str, Any]]) -> str:
-    accuracies = [run["accuracy"] for run in runs]
-    seconds = statistics.median(run["seconds"] for run in runs)
-    return f"{statistics.mean(accuracies):.4f} ({min(accuracies):.3f}-{max(accuracies):.3f}), {seconds:.0f} s"
 
 
 def main() -> None:
@@ -269,22 +231,11 @@ def main() -> None:
     wanted = named or planned
     if options.list:
         done = read_results()
-        print("\n".join(f"{'done   ' if is_done(done, cell) else 'missing'} {cell.name}" for cell in wanted))
+        print("\n".join(f"{'done   ' if is_done(done, cell.name) else 'missing'} {cell.name}" for cell in wanted))
         return
     if not options.table:
         run(wanted, options.sources)
-    heading = "# Recipes\n\nMean test accuracy (lowest-highest over seeds), and the median processor time.\n"
-    notes = "Written by `python benchmarks/recipes.py --table`, which tells how the cells are made. "
-    rows, names = read_results(), {cell.name for cell in cells()}
-    notes += f"{len(names & set(rows))} of {len(names)} planned cells are measured.\n"
-    older = [name for name, row in rows.items() if row.get("choice") != CHOICE]
-    if older:
-        notes += (
-            f"{len(older)} of those are older than the rule that keeps the last epoch as good as the "
-            "lowest loss: they kept the lowest itself.\n"
-        )
-    TABLE.write_text(f"{heading}{notes}\n{table(rows)}\n")
-    print(table(rows))
+    print(write_table([cell.name for cell in cells()]))
 
 
 if __name__ == "__main__":
