@@ -205,6 +205,8 @@ FINETUNE = ["finetune", "--backbone", "efficientnet_lite0"]
         ([*FINETUNE, "--data", "builtin:digits", "--stratgy", "frozen"], ["--strategy"]),
         ([*FINETUNE, "--data", "builtin:digits", "--image-size", "8"], ["at least 32", "Received: 8"]),
         ([*FINETUNE, "--data", "builtin:digits", "--weights", "nofile.h5"], ["nofile.h5"]),
+        ([*FINETUNE, "--data", "builtin:digits", "--train-from", "blok6"], ["Did you mean 'block6'?"]),
+        ([*FINETUNE, "--data", "builtin:digits", "--train-from", "stem"], ["would train everything"]),
         ([*FINETUNE, "--data", "builtin:digits", "--config", "none.toml"], ["none.toml"]),
         (["predict", "nowhere", "x.jpg"], ["x.jpg"]),
         (["nonsense"], ["nonsense"]),

@@ -14,6 +14,30 @@ HEAD, INPUT = "head", "input"
 BATCH_NORM = ("frozen", "trained")
 
 
+def require_stage(name: str, stages: Sequence[str]) -> None:
+    """Makes sure that training can start from a stage and leaves something frozen.
+
+    Args:
+        name: The stage.
+        stages: Names of all stages of the network, in order from the input.
+
+    Raises:
+        InputError: There is no such stage, or it is the first.
+    """
+    if name not in stages:
+        raise unknown_name("stage", name, stages)
+    if name == stages[0]:
+        raise trains_everything(name)
+
+
+def trains_everything(name: str) -> InputError:
+    """Returns what is raised where the first stage is named, in which everything trains."""
+    return InputError(
+        f"Expected a stage after the first to train from. Received: {name!r}, which would train everything. To train "
+        f"everything, say so: strategy='full', or train_from={INPUT!r} in a phase."
+    )
+
+
 @dataclass(frozen=True)
 class Phase:
     """One stretch of training with one set of trainable layers.

@@ -11,6 +11,7 @@ from tlkit.backbones.registry import Backbone, get_backbone
 from tlkit.config import AUTO, DEFAULT_STORE_SCALE, Config
 from tlkit.config_files import ConfigError
 from tlkit.errors import InputError
+from tlkit.phases import require_stage
 
 if TYPE_CHECKING:
     from tlkit.data.manifest import Manifest
@@ -67,6 +68,8 @@ def _check_backbone(config: Config) -> Config:
         raise InputError(
             f"Expected image_size to be at least {facts.min_image_size} for {facts.name}. Received: {size}."
         )
+    if config.training.train_from is not None and facts.stages:
+        require_stage(config.training.train_from, [stage.name for stage in facts.stages])
     config = changed(config, "model", backbone=facts.name, image_size=size)
     return _from_scratch(config, facts) if facts.from_scratch else config
 

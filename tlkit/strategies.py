@@ -14,7 +14,7 @@ from tlkit.backbones.registry import Backbone, Stage, list_backbones
 from tlkit.config import AUTO, STRATEGIES
 from tlkit.errors import InputError, unknown_name
 from tlkit.graph import feature_layer, layers_after
-from tlkit.phases import HEAD, INPUT, Phase
+from tlkit.phases import HEAD, INPUT, Phase, trains_everything
 
 CONVEX_HEAD = Phase("head", HEAD, convex_head=True)
 # At 1e-3 small sets lose what the convex head found (170 images: validation log-loss 0.42, then above 2) before they
@@ -147,10 +147,7 @@ def check_phases(model: keras.Model, phases: Sequence[Phase], stages: Sequence[S
             )
         cut_of(model, phase, stages)
         if stages and phase.train_from == stages[0].name:
-            raise InputError(
-                f"Expected a stage after the first to train from. Received: {phase.train_from!r}, which would train "
-                f"everything. To train everything, say so: strategy='full', or train_from={INPUT!r} in a phase."
-            )
+            raise trains_everything(phase.train_from)
         if not any(_trains(layer, phase, head) for layer, head in _trained_layers(model, phase, stages)):
             raise InputError(
                 f"Expected phase {phase.name!r} to train something. Received: train_from={phase.train_from!r}, from "
