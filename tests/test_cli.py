@@ -207,6 +207,7 @@ FINETUNE = ["finetune", "--backbone", "efficientnet_lite0"]
         ([*FINETUNE, "--data", "builtin:digits", "--weights", "nofile.h5"], ["nofile.h5"]),
         ([*FINETUNE, "--data", "builtin:digits", "--train-from", "blok6"], ["Did you mean 'block6'?"]),
         ([*FINETUNE, "--data", "builtin:digits", "--train-from", "stem"], ["would train everything"]),
+        ([*FINETUNE, "--data", "builtin:digits", "--strategy", "scratch"], ["--weights none", "strategy full"]),
         ([*FINETUNE, "--data", "builtin:digits", "--config", "none.toml"], ["none.toml"]),
         (["predict", "nowhere", "x.jpg"], ["x.jpg"]),
         (["nonsense"], ["nonsense"]),

@@ -59,9 +59,9 @@ def test_file_has_empty_cells_and_no_formula(tmp_path: Path) -> None:
     gains = phase_gains(LABELS, [("=1+1", right_on(LABELS > 0)), ("body", right_on(LABELS > 1))])
     write_phase_gains(tmp_path, gains)
     lines = (tmp_path / "phases.csv").read_text().splitlines()
-    assert lines[0] == "phase,images,accuracy,log_loss,gain,low,high,kept"
+    assert lines[0] == ("phase,images,accuracy,log_loss,gain,low,high,kept,log_loss_gain,log_loss_low,log_loss_high")
     assert lines[1].startswith("'=1+1,200,0.75,")
-    assert lines[1].endswith(",,,,True")
+    assert lines[1].endswith(",,,,True,,,")
     assert pd.read_csv(tmp_path / "phases.csv").loc[1, "gain"] == -0.25
 
 

@@ -140,6 +140,8 @@ class EpochProgress(keras.callbacks.Callback):
         self.on_progress, self.budget = on_progress, budget
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.budget is not None and self.budget.gave_up:  # In the middle of its first epoch.
+            return
         fitting = self.params["epochs"] if self.budget is None else math.ceil(self.budget.fitting_epochs)
         self.on_progress(epoch + 1, max(fitting, epoch + 1))
 
@@ -173,7 +175,7 @@ class TimeBudget(keras.callbacks.Callback):
         self.updates_per_epoch, self.whole_epoch = updates_per_epoch, whole_epoch
         self.epoch_seconds: float | None = None
         self.fitting_epochs = 0.0  # Of all epochs, as planned last.
-        self.gave_up = False
+        self.gave_up = self.ended = False
         self._steps: list[float] = []
         self._epoch, self._last, self._testing = 0, 0.0, 0.0
 
@@ -201,7 +203,7 @@ class TimeBudget(keras.callbacks.Callback):
         if out_of_time and self.whole_epoch and not self._epoch and batch + 1 < self.params["steps"]:
             self.epoch_seconds, self.gave_up = self._estimated_epoch(), True
         if out_of_time or self.gave_up:
-            self.model.stop_training = True
+            self.ended = self.model.stop_training = True
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._testing = time.monotonic()

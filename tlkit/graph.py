@@ -52,9 +52,26 @@ def require_functional(model: keras.Model) -> None:
             "Expected a functional or Sequential keras.Model, whose layers can be told apart. "
             f"Received: {type(model).__name__}, a subclassed model. Build it with keras.Model(inputs, outputs)."
         )
+    if isinstance(model, keras.models.Sequential) and not model.built:
+        raise InputError(
+            f"Expected a model that knows its input. Received: {model.name}, which is not built. Begin it with "
+            "keras.Input(shape)."
+        )
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
         if len(tensors) != 1:
             raise InputError(f"Expected a model with one {kind}. Received: {model.name} with {len(tensors)} {kind}s.")
+
+
+def as_functional(model: keras.Model) -> keras.Model:
+    """Returns a Sequential model as a functional one of the same layers; a functional one as it is.
+
+    Raises:
+        InputError: It is neither, or has not one input and one output.
+    """
+    require_functional(model)
+    if not isinstance(model, keras.models.Sequential):
+        return model
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def cut_points(model: keras.Model) -> list[str]:

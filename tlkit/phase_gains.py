@@ -17,6 +17,7 @@ from tlkit.intervals import mean_replicates, number_groups, percentile_interval
 from tlkit.metrics import LOG_FLOOR
 
 COLUMNS = ("phase", "images", "accuracy", "log_loss", "gain", "low", "high", "kept")
+LOG_LOSS_COLUMNS = ("log_loss_gain", "log_loss_low", "log_loss_high")
 DIGITS = 6
 
 
@@ -94,7 +95,8 @@ def phase_gains(
 
     Returns:
         One row a phase: `phase`, `images`, `accuracy` and `log_loss` at its end, `gain` in accuracy over the phase
-        before with `low` and `high`, its 95 % interval by paired bootstrap, NaN for the first phase; and `kept`.
+        before with `low` and `high`, its 95 % interval by paired bootstrap, NaN for the first phase; `kept`; and
+        `log_loss_gain` with `log_loss_low` and `log_loss_high`, how far the log-loss fell at the best temperature.
 
     Raises:
         InputError: Shapes disagree.
@@ -109,14 +111,16 @@ def phase_gains(
     rows: list[tuple] = []
     before: NDArray | None = None
     for (name, probabilities), stays in zip(phases, kept or [True] * len(phases), strict=True):
-        change = (np.nan, np.nan, np.nan)
+        change = fall = (np.nan, np.nan, np.nan)
         if before is not None:
             gain = measure_gain(labels, before, probabilities, groups=groups, seed=seed)
             change = (gain.accuracy, *gain.accuracy_interval)
+            fall = (gain.log_loss, *gain.log_loss_interval)
         figures = (_right(labels, probabilities).mean(), _losses(labels, probabilities).mean(), *change)
-        rows.append((name, len(labels), *(round(float(value), DIGITS) for value in figures), stays))
+        told, fallen = ([round(float(value), DIGITS) for value in some] for some in (figures, fall))
+        rows.append((name, len(labels), *told, stays, *fallen))
         before = probabilities if stays else before
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=[*COLUMNS, *LOG_LOSS_COLUMNS])
 
 
 def _tempered(labels: NDArray[np.int64], probabilities: NDArray) -> NDArray:

@@ -34,7 +34,7 @@ def trains_everything(name: str) -> InputError:
     """Returns what is raised where the first stage is named, in which everything trains."""
     return InputError(
         f"Expected a stage after the first to train from. Received: {name!r}, which would train everything. To train "
-        f"everything, say so: strategy='full', or train_from={INPUT!r} in a phase."
+        f"everything, say so: strategy full, or train_from={INPUT!r} in a phase of your own."
     )
 
 

@@ -95,6 +95,12 @@ def _check_sensitivity(config: Config, manifest: Manifest) -> None:
 
 def _check_weights(config: Config) -> Config:
     weights = config.model.weights
+    own = config.model.backbone.lower().endswith(".keras")
+    if config.training.strategy == "scratch" and weights == "imagenet" and not own:
+        raise InputError(
+            "Expected --weights none with strategy scratch, which trains from random weights. Received: imagenet. To "
+            "train everything from those, there is strategy full."
+        )
     if weights in ("imagenet", "none"):
         return config
     if not Path(weights).is_file():

@@ -62,8 +62,12 @@ def get_strategy(
             raise unknown_name("field of a phase", key, known)
     if name == "frozen":
         return (replace(phases[0], **given),)
-    changed = tuple(_changed(phase, given, augmented) if phase.epochs else phase for phase in phases)
-    return tuple(phase for phase in changed if phase.epochs or phase.convex_head)
+    if given.get("epochs") == 0:
+        raise InputError(
+            f"Expected at least one epoch for strategy {name!r}. Received: 0, which would train nothing but the head. "
+            "For the head alone there is strategy 'frozen'."
+        )
+    return tuple(_changed(phase, given, augmented) if phase.epochs else phase for phase in phases)
 
 
 def _changed(phase: Phase, given: Mapping[str, Any], augmented: bool) -> Phase:

@@ -168,15 +168,26 @@ def facts(kept_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_a_phase_is_praised_by_silence_only(facts: dict, low: float, high: float, severity: str, text: str) -> None:
     row = {"phase": "body", "images": 100, "accuracy": 0.9, "log_loss": 0.3}
     row |= {"gain": (low + high) / 2, "low": low, "high": high}
+    row |= dict.fromkeys(("log_loss_gain", "log_loss_low", "log_loss_high"))
     found = [hint for hint in told_by(facts, phases=[row]) if hint[1].startswith(text)]
     assert [hint[0] for hint in found] == ([severity] if severity else [])
+
+
+def test_better_probabilities_are_told_where_the_answers_are_as_right(facts: dict) -> None:
+    row = {"phase": "body", "images": 100, "accuracy": 0.9, "log_loss": 0.3, "gain": 0.01, "low": 0.0, "high": 0.03}
+    row |= {"log_loss_gain": 0.12, "log_loss_low": 0.04, "log_loss_high": 0.2}
+    (told,) = (hint[1] for hint in told_by(facts, phases=[row]) if hint[1].startswith("Phase"))
+    assert "Its probabilities are better beyond noise: log-loss lower by 0.120 (0.040 to 0.200)." in told
+    assert "cheaper" not in told
 
 
 def test_a_phase_that_was_undone_is_told_so(run: Path) -> None:
     lines = (run / "phases.csv").read_text().splitlines()
     (run / "phases.csv").write_text("\n".join([*lines[:-1], "body,90,0.8,0.4,-0.02,-0.05,0.01,False"]) + "\n")
-    hints = [hint["text"] for hint in report_of(run)[2]["hints"]]
-    assert any(hint.startswith("Phase “body” was tried and undone") for hint in hints)
+    page, markdown, facts = report_of(run)
+    assert any(hint["text"].startswith("Phase “body” was tried and undone") for hint in facts["hints"])
+    assert "body (undone)" in markdown
+    assert re.search(r"body(</\w+>)? \(undone\)", page)
 
 
 def test_many_wrong_labels_are_a_warning(facts: dict) -> None:

@@ -235,7 +235,7 @@ def test_steps_are_timed_with_and_without_xla_and_nothing_moves(
         ({"clip_norm": 0.0}, "clip_norm"),
         ({"precision": "float8"}, "Unknown precision"),
         ({"jit": "maybe"}, "Unknown jit"),
-        ({"time_budget": 0.0}, "time_budget greater than 0"),
+        ({"time_budget": 0.0}, "time_budget as seconds, above 0"),
     ],
 )
 def test_recipes_that_make_no_sense(options: dict[str, object], told: str) -> None:

@@ -52,32 +52,42 @@ def image_findings(items: pd.DataFrame, facts: pd.DataFrame) -> list[Finding]:
     width, height = facts["width"].to_numpy(np.int64), facts["height"].to_numpy(np.int64)
     short, long = np.minimum(width, height), np.maximum(width, height)
     wrong = np.array([_is_wrong(item, name) for item, name in zip(items["item"], facts["format"], strict=True)], bool)
-    checks: list[tuple[str, Severity, np.ndarray, str]] = [
-        ("wrong ending", "note", wrong, "hold another format than their name says; the content is believed"),
-        ("tiny", "note", short < MIN_SIDE, f"have a side below {MIN_SIDE} pixels"),
-        ("huge", "note", width * height > HUGE_PIXELS, f"have more than {HUGE_PIXELS // 10**6} million pixels"),
+    frames, contrast = facts["frames"].to_numpy(np.int64), facts["contrast"].to_numpy(float)
+    # What is said of one image, and what of several.
+    checks: list[tuple[str, Severity, np.ndarray, tuple[str, str], str]] = [
+        (
+            "wrong ending",
+            "note",
+            wrong,
+            ("holds", "hold"),
+            "a format that the name does not say; the content is believed",
+        ),
+        ("tiny", "note", short < MIN_SIDE, ("has", "have"), f"a side below {MIN_SIDE} pixels"),
+        (
+            "huge",
+            "note",
+            width * height > HUGE_PIXELS,
+            ("has", "have"),
+            f"more than {HUGE_PIXELS // 10**6} million pixels",
+        ),
         (
             "extreme aspect",
             "warning",
             long > MAX_ASPECT * short,
-            f"are more than {MAX_ASPECT:g} times as long as wide: a central crop shows little of them, pad shows all",
+            ("is", "are"),
+            f"more than {MAX_ASPECT:g} times as long as wide: a central crop shows little of that, pad shows all",
         ),
-        ("blank", "warning", facts["contrast"].to_numpy(float) < BLANK_CONTRAST, "show one colour only"),
-        (
-            "animation",
-            "note",
-            facts["frames"].to_numpy(np.int64) > 1,
-            "have several frames; the first is used",
-        ),
+        ("blank", "warning", contrast < BLANK_CONTRAST, ("shows", "show"), "one colour only"),
+        ("animation", "note", frames > 1, ("has", "have"), "several frames; the first is used"),
     ]
     return [
         Finding(
             kind,
             severity,
-            f"{_number(mask & ok, ok)} {text}: {name_some(items['item'][mask & ok])}.",
+            f"{_number(mask & ok, ok)} {verbs[int((mask & ok).sum() > 1)]} {text}: {name_some(items['item'][mask & ok])}.",
             tuple(items["item"][mask & ok]),
         )
-        for kind, severity, mask, text in checks
+        for kind, severity, mask, verbs, text in checks
         if (mask & ok).any()
     ]
 

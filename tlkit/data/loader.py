@@ -182,7 +182,7 @@ def load(
     chosen = np.flatnonzero(manifest.usable) if split is None else manifest.indices(split)
     rows = chosen[store.ok[chosen]]
     if not len(rows):
-        raise InputError(f"Expected images in the part {split!r}. Received: none that can be decoded.")
+        raise InputError(f"Expected images in the part {split!r}. Received: {_why_none(manifest, len(chosen))}.")
     weights = options.pop("sample_weight", None)
     dataset = ImageDataset(
         store,
@@ -196,6 +196,14 @@ def load(
     if len(bad):
         dataset.notes.append(f"{count(len(bad), 'image')} cannot be decoded and left out: {name_some(bad)}.")
     return dataset
+
+
+def _why_none(manifest: Manifest, chosen: int) -> str:
+    if chosen:
+        return "none that can be decoded"
+    if not manifest.items["split"].any():
+        return "a manifest that is not split. Split it first: manifest.split(validation=0.15, test=0.15)"
+    return "none, for the split puts none there"
 
 
 def as_numpy(dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray | None]:

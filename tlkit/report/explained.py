@@ -13,6 +13,7 @@ from tlkit import run as run_folder
 from tlkit.report.files import damaged, read_json, read_numbers, read_table
 
 PHASE_NUMBERS = ("images", "accuracy", "log_loss", "gain", "low", "high")
+FALLS = ("log_loss_gain", "log_loss_low", "log_loss_high")  # Older runs have not written them down.
 ISSUE_COLUMNS = ("item", "split", "label", "suggested", "confidence", "label_probability")
 NEEDED = {
     "heat_maps": ("method", "layer", "grid", "images"),
@@ -54,7 +55,7 @@ def read_explained(path: Path, class_names: tuple[str, ...]) -> Explained:
     facts = _read_facts(path / run_folder.EXPLANATIONS)
     return Explained(
         facts=facts,
-        phases=_read_numbers(path / run_folder.PHASES, ("phase",), PHASE_NUMBERS),
+        phases=_read_phases(path / run_folder.PHASES),
         label_issues=_read_issues(path / run_folder.LABEL_ISSUES, class_names) if facts["label_issues"] else None,
         embedding=_read_embedding(path / run_folder.EMBEDDING) if facts["embedding"] else None,
     )
@@ -78,6 +79,13 @@ def _read_numbers(path: Path, texts: tuple[str, ...], columns: tuple[str, ...]) 
         return None
     table = read_table(path, (*texts, *columns))
     return table.assign(**{name: read_numbers(table, name, path) for name in columns})
+
+
+def _read_phases(path: Path) -> pd.DataFrame | None:
+    table = _read_numbers(path, ("phase",), PHASE_NUMBERS)
+    if table is None or not set(FALLS) <= set(table):
+        return None if table is None else table.assign(**dict.fromkeys(FALLS, np.nan))
+    return table.assign(**{name: read_numbers(table, name, path) for name in FALLS})
 
 
 def _read_issues(path: Path, class_names: tuple[str, ...]) -> pd.DataFrame | None:
@@ -113,7 +121,7 @@ def explained_facts(explained: Explained, digests: dict[str, str]) -> dict[str, 
 def _phase_rows(phases: pd.DataFrame | None) -> list[dict[str, Any]]:
     if phases is None:
         return []
-    rows = phases[["phase", *PHASE_NUMBERS]].astype(object).where(phases.notna(), None).to_dict("records")
+    rows = phases[["phase", *PHASE_NUMBERS, *FALLS]].astype(object).where(phases.notna(), None).to_dict("records")
     undone = phases["kept"].eq("False") if "kept" in phases else [False] * len(rows)
     left_out: list[dict[str, Any]] = [{"kept": False} if was else {} for was in undone]
     return [{str(name): value for name, value in row.items()} | more for row, more in zip(rows, left_out, strict=True)]

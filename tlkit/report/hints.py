@@ -177,10 +177,10 @@ def _about_phases(facts: dict[str, Any]) -> Iterator[Hint]:
         if row["high"] < 0:
             yield _warning(f"Phase {quoted(row['phase'])} made validation accuracy worse: {told}. Leave it out.")
         else:
-            yield _note(
-                f"Phase {quoted(row['phase'])} is not shown to change validation accuracy: {told}. The cheaper run "
-                "without it may serve as well."
-            )
+            fell = [number(row[name]) for name in ("log_loss_gain", "log_loss_low", "log_loss_high")]
+            better = f"Its probabilities are better beyond noise: log-loss lower by {fell[0]} ({fell[1]} to {fell[2]})."
+            more = better if (row["log_loss_low"] or 0) > 0 else "The cheaper run without it may serve as well."
+            yield _note(f"Phase {quoted(row['phase'])} is not shown to change validation accuracy: {told}. {more}")
 
 
 def _about_folds(facts: dict[str, Any]) -> Iterator[Hint]:

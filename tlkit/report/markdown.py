@@ -180,7 +180,7 @@ def _phases(facts: dict[str, Any]) -> list[str]:
     folds = facts["explained"]["cross_validation"]
     rows = [
         (
-            plain(row["phase"]),
+            plain(row["phase"]) + ("" if row.get("kept", True) else " (undone)"),
             words.percent(row["accuracy"]),
             words.points(row["gain"]),
             words.points_interval([row["low"], row["high"]]),

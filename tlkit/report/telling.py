@@ -79,7 +79,7 @@ def figure_cells(results: dict[str, Any], name: str, kind: str) -> tuple[str, st
 def told_best(phase: dict[str, Any]) -> str:
     """Returns in words which penalty or epoch of a phase was chosen."""
     if phase["best"] is None:
-        return "None of them was marked as the best."
+        return "The model has the weights of none of them."
     best = phase["rows"][phase["best"]]
     place = f"penalty {short_number(best['penalty'])}" if phase["kind"] == "penalties" else f"epoch {best['epoch'] + 1}"
     told = (

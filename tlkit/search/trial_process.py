@@ -99,7 +99,7 @@ def train_trial(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Trains one recipe and measures it on the validation images; the test images are not looked at."""
     from tlkit.preparing import pooled_features_of
     from tlkit.training import fine_tune
-    from tlkit.training.gradient_training import GIVEN_UP
+    from tlkit.training.outcome import GIVEN_UP
     from tlkit.training.recipe import recipe_of
     from tlkit.training_run import dataset, tell_phase, wanted_phases
     from tlkit.varying import vary

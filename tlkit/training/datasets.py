@@ -77,6 +77,30 @@ def check_arrays(data: Any, num_classes: int, name: str) -> None:
     check_finite(np.asarray(images), f"{name} image")
 
 
+def check_shape(data: Any, input_shape: tuple[int | None, ...], name: str) -> None:
+    """Makes sure that images given as arrays, or by data sets of ours, are such as the model takes.
+
+    Args:
+        data: What `keras.Model.fit` takes.
+        input_shape: Of the model, the batch first; None where any number will do.
+        name: "training" or "validation".
+
+    Raises:
+        InputError: They have another shape.
+    """
+    data = without_augmentation(data)
+    if isinstance(data, ImageDataset):
+        size = data.store.transform.image_size
+        shape: tuple[int, ...] = (size, size, 3)
+    elif isinstance(data, tuple | list):
+        shape = tuple(data[0].shape[1:])
+    else:
+        return
+    expected = input_shape[1:]
+    if len(shape) != len(expected) or any(known not in (None, had) for known, had in zip(expected, shape, strict=True)):
+        raise InputError(f"Expected {name} images of shape {expected}. Received: {shape}.")
+
+
 def check_finite(array: np.ndarray, name: str) -> None:
     """Raises InputError where a float array holds NaN or infinity, with the first such row."""
     if array.dtype.kind != "f":
@@ -103,6 +127,8 @@ def checked_labels(labels: np.ndarray | None, num_classes: int, name: str) -> np
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise InputError(f"{expected}shape {labels.shape}.")
+    if labels.dtype.kind not in "iufb":
+        raise InputError(f"{expected}values such as {str(labels[0])!r}. Number the classes first.")
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         raise InputError(f"{expected}numbers such as {labels[labels != np.round(labels)][0]:g}.")
     if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):

@@ -15,10 +15,10 @@ from tlkit import strategies
 from tlkit.activations import compute_ahead
 from tlkit.augment.batches import AugmentedDataset
 from tlkit.errors import InputError
-from tlkit.graph import head_dense, require_functional
+from tlkit.graph import as_functional, head_dense
 from tlkit.phases import Phase
 from tlkit.regularisation import require_branches
-from tlkit.training.datasets import check_arrays, without_augmentation
+from tlkit.training.datasets import check_arrays, check_shape, without_augmentation
 from tlkit.training.determinism import enable_determinism
 from tlkit.training.job import Job, Step, silent
 from tlkit.training.outcome import FineTuneHistory, PhaseOutcome
@@ -54,9 +54,12 @@ def fine_tune(
     still improve) is as low as n images can tell, or with those it began with where no epoch was better. A phase
     with `only_if_better` is undone where it gained nothing beyond noise.
 
+    The `trainable` flags of all layers are set anew by each phase, and left as the last one kept has them; layers of
+    BatchNormalization stay frozen unless the phase says otherwise.
+
     Args:
-        model: A functional model with one input, a global pooling (or Flatten) layer and a Dense head that gives
-            softmax probabilities or logits; `build_classifier` makes one, any other will do.
+        model: A functional or Sequential model with one input, a global pooling (or Flatten) layer and a Dense head
+            that gives softmax probabilities or logits; `build_classifier` makes one, any other will do.
         data: What `keras.Model.fit` takes as training data: a `PyDataset`, a `tf.data.Dataset`, or `(x, y)`, with
             integer labels of shape (batch,) from 0 to classes - 1.
         validation_data: The same for validation, in the same order in every pass: it chooses the penalty of the convex
@@ -88,8 +91,9 @@ def fine_tune(
             of a training with other settings.
         OSError: The state cannot be saved; what was saved before stays.
     """
-    require_functional(model)
+    model = as_functional(model)  # Of a Sequential model's own layers.
     num_classes = head_dense(model).units
+    _check_kinds(num_classes, validation_data, strategy, recipe, (train_from, epochs, learning_rate))
     stages = strategies.stages_of(model)
     if isinstance(strategy, str):
         changes = {"epochs": epochs, "learning_rate": learning_rate}
@@ -98,6 +102,7 @@ def fine_tune(
     strategies.check_phases(model, strategy, stages)
     for part, name in zip((data, validation_data), PARTS, strict=True):
         check_arrays(part, num_classes, name)
+        check_shape(part, model.input_shape, name)
     recipe = recipe or Recipe()
     whole = [phase for phase in strategy if phase.epochs and strategies.cut_of(model, phase, stages) is None]
     if recipe.stochastic_depth and not whole:
@@ -121,6 +126,36 @@ def fine_tune(
     _run(job, strategy, setting, found, on_phase, (*notes, *saves.found_wrong))
     history.saving = saves.told()
     return history
+
+
+def _check_kinds(
+    num_classes: int, validation_data: Any, strategy: Any, recipe: Any, changes: tuple[Any, Any, Any]
+) -> None:
+    """Raises InputError where an argument is of another kind, or would be passed over."""
+    if num_classes < 2:
+        raise InputError(
+            "Expected a head of one unit a class, at least two. Received: a Dense layer of 1 unit. For two classes "
+            "end with Dense(2) and softmax."
+        )
+    if validation_data is None:
+        raise InputError(
+            "Expected validation_data, which choose the penalty of the head and the best epochs. Received: None. Set "
+            "some of the training data apart."
+        )
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise InputError(f"Expected recipe=Recipe(...). Received: a {type(recipe).__name__}.")
+    if isinstance(strategy, str):
+        return
+    if not isinstance(strategy, Sequence) or not all(isinstance(phase, Phase) for phase in strategy):
+        raise InputError(
+            f"Expected the name of a strategy, or a tuple of tlkit.Phase. Received: a {type(strategy).__name__}."
+        )
+    for name, value in zip(("train_from", "epochs", "learning_rate"), changes, strict=True):
+        if value is not None:
+            raise InputError(
+                f"Expected {name} in the phases themselves, where phases of your own are given. Received: {name}="
+                f"{value!r} beside them."
+            )
 
 
 def _run(

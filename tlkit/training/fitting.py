@@ -12,8 +12,9 @@ from tlkit.errors import InputError
 from tlkit.features import has_accelerator
 from tlkit.phases import Phase
 from tlkit.regularisation import pulled_to_start
+from tlkit.training.choices import choices_of
 from tlkit.training.datasets import Part, with_batch_size
-from tlkit.training.gradient_training import Fitted, Fitting, choices_of, train_part
+from tlkit.training.gradient_training import Fitted, Fitting, train_part
 from tlkit.training.job import Job
 from tlkit.training.memory import available_bytes, fitting_batch_size, is_out_of_memory
 from tlkit.training.precision import mixed_layers, mixed_precision, resolve_precision
@@ -81,7 +82,8 @@ def _fit_memory(part: keras.Model, fitting: Fitting) -> Fitting:
         return replace(fitting, notes=(*fitting.notes, note))
     size = fitting_batch_size(part, fitting.train.batch_size, available)
     if size == fitting.train.batch_size:
-        return fitting
+        note = f"Batches of {size}: {available / 1e9:.1f} GB of memory are free, and it takes less."
+        return replace(fitting, notes=(*fitting.notes, note))
     return _with_batches(fitting, size, f"{available / 1e9:.1f} GB of memory are free")
 
 

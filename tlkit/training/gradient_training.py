@@ -14,14 +14,17 @@ from tlkit import interruption
 from tlkit.analysis.flow_callback import GradientFlow
 from tlkit.analysis.flow_record import describe_flow
 from tlkit.callbacks import AverageWeights, BestWeights, EpochProgress, FiniteLoss, NotFinite, RateLog, TimeBudget
+from tlkit.durations import tell_duration
 from tlkit.errors import InputError
 from tlkit.features import batches
 from tlkit.optimizers import Accumulation
 from tlkit.phases import Phase
+from tlkit.training.choices import Choices, choices_of
 from tlkit.training.compiling import choose_jit, compile_part
 from tlkit.training.datasets import Part, class_weights
 from tlkit.training.job import Job
 from tlkit.training.keeping import KeepState, last_good, put_back
+from tlkit.training.outcome import GIVEN_UP
 from tlkit.training.position import ORDER_OF_THEIR_OWN, FromStep, begin_at, has_position
 from tlkit.training.range_test import find_learning_rate
 from tlkit.training.saves import FitState
@@ -33,7 +36,8 @@ LOGGED = {  # Column of the history, and what Keras calls it here.
     "val_tempered_loss": "val_tempered_log_loss",
     "val_accuracy": "val_accuracy",
 }
-GIVEN_UP = "Given up:"  # How the note begins of a training that diverged twice.
+LATE_SECONDS = 1.0  # That the end of a training may lie beyond its budget untold.
+RANGE_TEST_SHARE = 0.25  # Of the time that is left, at most, for the choice of a rate.
 
 
 @dataclass(frozen=True)
@@ -72,39 +76,6 @@ class Fitted:
     notes: tuple[str, ...] = ()
     gave_up: float | None = None
     flow: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What was settled before the first step, JSON-able; a resumed training does not settle it anew.
-
-    Attributes:
-        rate: Peak learning rate.
-        jit: Whether XLA compiles, where that was measured; else None.
-        start_loss: Tempered validation log-loss before the first epoch.
-        validation_seconds: What measuring that took.
-        batch_size: Images in a step.
-        accumulate: Steps an update.
-        precision: As `resolve_precision` gives it.
-        notes: What the user should know, one line each.
-        halved: Whether the rate was halved after a loss that was not finite.
-    """
-
-    rate: float
-    jit: bool | None
-    start_loss: float
-    validation_seconds: float
-    batch_size: int
-    accumulate: int
-    precision: str
-    notes: tuple[str, ...] = ()
-    halved: bool = False
-
-
-def choices_of(state: FitState) -> Choices:
-    """Returns what a saved training had settled."""
-    found = state.facts["choices"]
-    return Choices(**found | {"notes": tuple(found["notes"])})
 
 
 def train_part(job: Job, part: keras.Model, phase: Phase, fitting: Fitting, start: list[np.ndarray]) -> Fitted:
@@ -152,7 +123,8 @@ def _choose(job: Job, part: keras.Model, phase: Phase, fitting: Fitting) -> tupl
     if isinstance(rate, str):
         compile_part(job, part, phase, train, None, fitting.precision, 1)
         with job.step("Trying learning rates"):
-            rate = find_learning_rate(part, train.data)
+            left = fitting.deadline - time.monotonic()
+            rate = find_learning_rate(part, train.data, seconds=RANGE_TEST_SHARE * max(left, 0.0))
         notes.append(f"The range test chose a learning rate of {rate:.2g}.")
     accumulation = compile_part(job, part, phase, train, rate, fitting.precision, fitting.accumulate)
     found = choose_jit(job, part, train, phase.epochs)
@@ -262,12 +234,23 @@ class _Training:
         if budget is not None and budget.gave_up:
             return Fitted((), notes, budget.epoch_seconds)
         rows = _rows(self.phase, keeper.logs, keeper.known["best"].best_epoch)
+        if budget is not None and budget.ended:
+            notes = (*notes, _tell_budget(len(rows), self.phase.epochs, time.monotonic() - self.fitting.deadline))
         return Fitted(rows, notes, flow=self._told(flow) if flow is not None else None)
 
     def given_up(self, state: FitState, error: NotFinite) -> Fitted:
-        """Ends with the best weights so far."""
+        """Ends with the best weights so far.
+
+        Raises:
+            InputError: There are none but those of the start, before which nothing was trained.
+        """
         self.part.set_weights(state.best)
         best = state.facts["best"]["best_epoch"]
+        if best is None and not self.phase.convex_head and not self.job.history.outcomes:
+            raise InputError(
+                f"Expected a finite loss. Received: {error}, after the peak rate was halved, and nothing was learnt "
+                "before. Use a lower --learning-rate."
+            )
         kept = "the weights it began with" if best is None else f"the weights of its epoch {best + 1}"
         note = (
             f"{GIVEN_UP} {error}, after the peak rate was halved. Phase {self.phase.name!r} ends with {kept}, the best "
@@ -280,6 +263,13 @@ class _Training:
             flow.set_model(self.part)
             flow.on_train_begin()
         return describe_flow(self.phase.name, flow.record)
+
+
+def _tell_budget(epochs: int, wanted: int, seconds_over: float) -> str:
+    told = f"The time budget ended it in epoch {epochs} of {wanted}; the rate fell to its end there."
+    if seconds_over < LATE_SECONDS:
+        return told
+    return f"{told} It ended {tell_duration(seconds_over)} late: beginning alone takes longer than was left."
 
 
 def _rows(phase: Phase, logs: list[dict[str, float]], best: int | None) -> tuple[dict[str, Any], ...]:

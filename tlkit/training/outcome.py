@@ -13,6 +13,8 @@ import pandas as pd
 from tlkit.phase_gains import Gain, phase_gains
 from tlkit.phases import HEAD, INPUT, Phase
 
+GIVEN_UP = "Given up:"  # How the note begins of a training that diverged twice.
+
 
 @dataclass(frozen=True)
 class PhaseOutcome:
@@ -76,6 +78,8 @@ def tell_outcome(outcome: PhaseOutcome) -> str:
         return f"{what} was not tried."
     accuracy = np.mean(outcome.probabilities.argmax(axis=1) == outcome.labels)
     reached = f"{accuracy:.1%} of {len(outcome.labels):,} validation images right"
+    if any(note.startswith(GIVEN_UP) for note in outcome.notes):
+        return f"{what} was given up, for its loss was not finite: {reached}"
     if outcome.gain is None:
         return f"{what}: {reached}"
     low, high = outcome.gain.accuracy_interval

@@ -87,7 +87,10 @@ def _not_tried(phase: Phase, began: float, notes: tuple[str, ...]) -> PhaseOutco
 
 
 def _too_long(epoch_seconds: float) -> str:
-    return f"An epoch of it takes about {tell_duration(epoch_seconds)}: a longer --time-budget tries it."
+    return (
+        "Given back, for what is left of the time budget does not hold its first epoch, which takes about "
+        f"{tell_duration(epoch_seconds)} beside what it takes to begin: a longer --time-budget tries it."
+    )
 
 
 def _start(job: Job) -> PhaseOutcome:

@@ -64,8 +64,8 @@ class Recipe:
             if item.name == "extraction":
                 continue
             if item.name == "time_budget":
-                if value is not None and value <= 0:
-                    raise InputError(f"Expected time_budget greater than 0 seconds. Received: {value:g}.")
+                if value is not None and (isinstance(value, str) or value <= 0):
+                    raise InputError(f"Expected time_budget as seconds, above 0. Received: {value!r}.")
             elif value is not None and value not in rules[item.name].words:
                 problem = rules[item.name].problem(item.name, value)
                 if problem:
