@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tlkit.export import export_run
     from tlkit.phases import Phase, describe
     from tlkit.prediction import load_imagenet, load_run, predict
-    from tlkit.strategies import phases_for
+    from tlkit.strategies import phases_for, stages_of
     from tlkit.training import Recipe, Saving, evaluate, find_learning_rate, fine_tune
 
 _HOMES = {
@@ -31,7 +31,7 @@ _HOMES = {
     "export": ("export_run",),
     "phases": ("Phase", "describe"),
     "prediction": ("load_imagenet", "load_run", "predict"),
-    "strategies": ("phases_for",),
+    "strategies": ("phases_for", "stages_of"),
     "training": ("Recipe", "Saving", "evaluate", "find_learning_rate", "fine_tune"),
 }
 
@@ -61,6 +61,7 @@ __all__ = [
     "predict",
     "register_backbone",
     "search",
+    "stages_of",
 ]
 
 __getattr__, __dir__ = attach(__name__, _HOMES, ("augment", "data", "models", "search"), ("InputError", "__version__"))

@@ -80,16 +80,14 @@ def image_findings(items: pd.DataFrame, facts: pd.DataFrame) -> list[Finding]:
         ("blank", "warning", contrast < BLANK_CONTRAST, ("shows", "show"), "one colour only"),
         ("animation", "note", frames > 1, ("has", "have"), "several frames; the first is used"),
     ]
-    return [
-        Finding(
-            kind,
-            severity,
-            f"{_number(mask & ok, ok)} {verbs[int((mask & ok).sum() > 1)]} {text}: {name_some(items['item'][mask & ok])}.",
-            tuple(items["item"][mask & ok]),
-        )
-        for kind, severity, mask, verbs, text in checks
-        if (mask & ok).any()
-    ]
+    findings = []
+    for kind, severity, mask, verbs, text in checks:
+        found = mask & ok
+        if found.any():
+            names = tuple(items["item"][found])
+            message = f"{_number(found, ok)} {verbs[len(names) > 1]} {text}: {name_some(names)}."
+            findings.append(Finding(kind, severity, message, names))
+    return findings
 
 
 def _number(found: np.ndarray, ok: np.ndarray) -> str:
