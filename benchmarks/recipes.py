@@ -9,7 +9,7 @@ A cell is DATA/IMAGES_A_CLASS/NETWORK/STRATEGY[@RATE]/SEED, such as digits/all/l
 cell is a line of benchmarks/recipes.jsonl: an interrupted run goes on where it stopped. Of the images a class, four
 fifths train and one fifth validates (digits/all: 70 %, 15 %, and 15 % to test, as the command does); another 200 a
 class test (100 of MNIST-5k, 40 of digits). `lite0-96` is efficientnet_lite0 with ImageNet weights at 96 px, `lite0-64`
-and `lite0-48` the same at 64 and 48; `small-32` is a residual network of 0.2 million parameters at 32 px, trained here
+and `lite0-32` the same at 64 and 32; `small-32` is a residual network of 0.2 million parameters at 32 px, trained here
 from scratch on another set: on Fashion-MNIST for digits and MNIST, on MNIST for Fashion-MNIST.
 """
 
@@ -58,7 +58,7 @@ def cells() -> Iterator[Cell]:
         ("small-32", ("digits", "mnist", "fashion"), ("10", "100"), ("frozen", "partial", "full", "auto")),
         ("lite0-64", ("mnist", "fashion"), ("10", "100"), STRATEGIES),
         ("small-32", ("fashion",), ("1000",), STRATEGIES),
-        ("lite0-48", ("fashion",), ("1000",), ("frozen", "partial", "full", "auto")),
+        ("lite0-32", ("fashion",), ("1000",), ("frozen", "partial", "full", "auto")),
     ]
     for network, sets, counts, strategies in plan:
         for images in counts:

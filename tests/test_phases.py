@@ -54,6 +54,9 @@ def test_phases_survive_json() -> None:
         ({"name": "x", "warmup": 1.5}, "warmup from 0 to 1"),
         ({"name": "x", "epochs": -1}, "epochs of at least 0"),
         ({"name": "x", "patience": 0}, "patience of at least 1"),
+        ({"name": "x", "epochs": 1.5}, "epochs of a phase as a whole number. Received: 1.5"),
+        ({"name": 3}, "name of a phase as text. Received: 3"),
+        ({"name": "x", "train_from": 3}, "train_from of a phase as text. Received: 3"),
         ({"name": "x", "batch_norm": "frosen"}, "Did you mean 'frozen'"),
     ],
 )

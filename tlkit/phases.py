@@ -74,6 +74,13 @@ class Phase:
     only_if_better: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("name", "train_from"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"Expected {name} of a phase as text. Received: {getattr(self, name)!r}.")
+        for name in ("epochs", "patience"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise InputError(f"Expected {name} of a phase as a whole number. Received: {value!r}.")
         _check_rate(self.learning_rate)
         for name, value, valid, told in (
             ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0 up to 1"),

@@ -275,3 +275,10 @@ def test_load_leaves_out_what_cannot_be_decoded_and_says_so(tmp_path: Path):
 def test_load_tells_an_empty_part(manifest: Manifest):
     with pytest.raises(InputError, match=r"Expected images in the part .test.\. Received: none"):
         load(manifest.split(validation=0.2, test=0), "test", SIZE)
+    with pytest.raises(InputError, match=r"a manifest that is not split. Split it first"):
+        load(manifest, "train", SIZE)
+
+
+def test_load_tells_weights_of_other_items(manifest: Manifest):
+    with pytest.raises(InputError, match=f"sample_weight for each of the manifest's {COUNT} items. Received: 2"):
+        load(manifest, None, SIZE, sample_weight=[1, 2])

@@ -174,6 +174,8 @@ def test_the_default_leaves_room_for_crops():
         (lambda: Transform(decoder="magick"), "Unknown decoder"),
         (lambda: Transform(224, 200), "1 <= image_size <= store_size.*image_size=224, store_size=200"),
         (lambda: Transform(0, 10), "1 <= image_size"),
+        (lambda: make_transform("224"), "image_size as a whole number of pixels. Received: '224'"),
+        (lambda: make_transform(64.5), "Received: 64.5"),
         (lambda: make_transform(96, store_scale=0.9), "store_scale of at least 1. Received: 0.9"),
         (lambda: make_transform(96, store_scale=float("nan")), "store_scale of at least 1"),
         (lambda: Transform.from_dict({"image_sise": 3}), "Unknown field of a transform.*'image_sise'"),

@@ -184,6 +184,10 @@ def load(
     if not len(rows):
         raise InputError(f"Expected images in the part {split!r}. Received: {_why_none(manifest, len(chosen))}.")
     weights = options.pop("sample_weight", None)
+    if weights is not None and len(weights) != len(manifest):
+        raise InputError(
+            f"Expected sample_weight for each of the manifest's {len(manifest)} items. Received: {len(weights)}."
+        )
     dataset = ImageDataset(
         store,
         rows,

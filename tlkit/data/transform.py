@@ -162,6 +162,8 @@ def make_transform(
     Raises:
         InputError: A value out of range.
     """
+    if isinstance(image_size, bool) or not isinstance(image_size, int | np.integer):
+        raise InputError(f"Expected image_size as a whole number of pixels. Received: {image_size!r}.")
     if not store_scale >= 1:
         raise InputError(f"Expected a store_scale of at least 1. Received: {store_scale}.")
     resampler = "bilinear-simd" if simd_available() else "bilinear"
