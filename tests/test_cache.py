@@ -137,6 +137,15 @@ def test_nothing_is_evicted_for_what_would_not_fit_anyway():
     assert names(cache.list_entries()) == ["kept"]
 
 
+@pytest.mark.parametrize(
+    ("free", "remedy"), [(10**9, "Raise TLKIT_CACHE_BYTES"), (1000, "Free some space on the disk")]
+)
+def test_the_remedy_fits_what_is_short(monkeypatch: pytest.MonkeyPatch, free: int, remedy: str):
+    monkeypatch.setattr("tlkit.cache.budget.free_bytes", lambda: free)
+    with pytest.raises(cache.CacheFull, match=f"{remedy}, set TLKIT_CACHE to another folder"):
+        cache.make_room(5_000_000 if free == 1000 else 11_000_000)
+
+
 def test_an_entry_in_use_is_never_evicted():
     last_used(fill("used", 6_000_000), 100)
     fill("free", 2_000_000)

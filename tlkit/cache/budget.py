@@ -58,10 +58,11 @@ def make_room_for(filled: Path | None, bytes_needed: int) -> tuple[Entry, ...]:
     excess = bytes_needed - min(budget - used, free)
     evictable = [entry for entry in reversed(entries) if not entry.in_use and entry.path != filled]
     if excess > sum(entry.bytes for entry in evictable):
+        larger = "Raise TLKIT_CACHE_BYTES" if budget - used <= free else "Free some space on the disk"
         raise CacheFull(
             f"No room for {bytes_needed:,} bytes in the cache {cache_folder()}: its budget is {budget:,}, "
             f"{used:,} are taken and {free:,} are free on the disk. "
-            "Raise TLKIT_CACHE_BYTES, set TLKIT_CACHE to another folder, or clear the cache."
+            f"{larger}, set TLKIT_CACHE to another folder, or clear the cache."
         )
     evicted = []
     for entry in evictable:
