@@ -35,7 +35,7 @@ def test_a_hundred_random_deaths_change_nothing(
 
 
 PLACES = [
-    ("tlkit.data.packing:_pack_row", 50),  # Decoding.
+    ("tlkit.data.packing_rows:_pack_row", 50),  # Decoding.
     ("tlkit.activations.blocks:BlockFile.append", 2),
     ("tlkit.training.head:fit_head", 1),
     ("tlkit.training.saves:Saves.begin_phase", 2),  # Between phases.

@@ -54,7 +54,7 @@ def test_a_full_disk_and_one_that_refuses_are_told_and_change_nothing(
     drive: Fixture, require_same: Fixture, disk: Path
 ) -> None:
     steps = [
-        {"at": "tlkit.data.packing:create_packed", "fill": True},
+        {"at": "tlkit.data.store:create_packed", "fill": True},
         {"at": EPOCH, "call": 2, "fill": True},
         {"at": EPOCH, "call": 2, "forbid": "run-1/checkpoint"},
         {"at": "tlkit.workflow:save_model", "fill": True},
