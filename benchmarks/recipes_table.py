@@ -108,6 +108,8 @@ def _differences(rows: Rows) -> str:
 
 def _table_of_rates(rows: Rows) -> str:
     tried = {tuple(name.split("/")[:3]) for name in rows if "@" in name}
+    if not tried:
+        return "None but the default has been measured yet."
     beside = {name: row for name, row in rows.items() if tuple(name.split("/")[:3]) in tried}
     low, high = RATES
     return _table(
