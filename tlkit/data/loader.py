@@ -178,16 +178,18 @@ def load(
     Example:
         train = tlkit.data.load(manifest, "train", image_size=224, batch_size=32)
     """
-    store = open_store(manifest, make_transform(image_size, geometry=geometry, store_scale=store_scale), on_progress)
     chosen = np.flatnonzero(manifest.usable) if split is None else manifest.indices(split)
-    rows = chosen[store.ok[chosen]]
-    if not len(rows):
-        raise InputError(f"Expected images in the part {split!r}. Received: {_why_none(manifest, len(chosen))}.")
     weights = options.pop("sample_weight", None)
     if weights is not None and len(weights) != len(manifest):
         raise InputError(
             f"Expected sample_weight for each of the manifest's {len(manifest)} items. Received: {len(weights)}."
         )
+    if not len(chosen):  # Told before anything is decoded.
+        raise InputError(f"Expected images in the part {split!r}. Received: {_why_none(manifest)}.")
+    store = open_store(manifest, make_transform(image_size, geometry=geometry, store_scale=store_scale), on_progress)
+    rows = chosen[store.ok[chosen]]
+    if not len(rows):
+        raise InputError(f"Expected images in the part {split!r}. Received: none that can be decoded.")
     dataset = ImageDataset(
         store,
         rows,
@@ -202,9 +204,7 @@ def load(
     return dataset
 
 
-def _why_none(manifest: Manifest, chosen: int) -> str:
-    if chosen:
-        return "none that can be decoded"
+def _why_none(manifest: Manifest) -> str:
     if not manifest.items["split"].any():
         return "a manifest that is not split. Split it first: manifest.split(validation=0.15, test=0.15)"
     return "none, for the split puts none there"

@@ -83,8 +83,10 @@ def _read_numbers(path: Path, texts: tuple[str, ...], columns: tuple[str, ...]) 
 
 def _read_phases(path: Path) -> pd.DataFrame | None:
     table = _read_numbers(path, ("phase",), PHASE_NUMBERS)
-    if table is None or not set(FALLS) <= set(table):
-        return None if table is None else table.assign(**dict.fromkeys(FALLS, np.nan))
+    if table is None:
+        return None
+    if not set(FALLS) <= set(table):
+        return table.assign(**dict.fromkeys(FALLS, np.nan))
     return table.assign(**{name: read_numbers(table, name, path) for name in FALLS})
 
 
