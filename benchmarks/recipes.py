@@ -190,6 +190,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
             "phase": outcome.phase.name,
             "accuracy": float(np.mean(outcome.probabilities.argmax(axis=1) == outcome.labels)),
             "kept": outcome.kept,
+            "log_loss_gain": outcome.gain and round(outcome.gain.log_loss, 4),
         }
         for outcome in history.outcomes
         if outcome.probabilities is not None

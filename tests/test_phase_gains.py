@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tlkit.errors import InputError
-from tlkit.phase_gains import measure_gain, phase_gains, worth_keeping, write_phase_gains
+from tlkit.phase_gains import Gain, measure_gain, phase_gains, worth_keeping, write_phase_gains
 
 LABELS = np.arange(200) % 4
 
@@ -76,15 +76,33 @@ def test_gains_are_over_the_last_phase_kept() -> None:
     ("right", "sure", "kept"),
     [
         (180, 0.6, True),  # More right, far beyond noise.
-        (161, 0.6, False),  # One image of 200 more is noise.
+        (161, 0.6, True),  # One image of 200 more is noise, but the likelier side of it.
         (160, 0.7, False),  # As many right, only surer: one temperature does that.
         (180, 0.99, True),  # More right, and far too sure of it.
+        (159, 0.6, False),  # One fewer.
         (140, 0.7, False),  # Fewer right.
     ],
 )
 def test_what_is_worth_keeping(right: int, sure: float, kept: bool) -> None:
     gain = measure_gain(LABELS, right_on(np.arange(200) < 160, 0.6), right_on(np.arange(200) < right, sure))
     assert worth_keeping(gain) == kept
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "log_loss", "kept"),
+    [
+        ((-0.05, -0.15, 0.05), 0.1, True),  # One image of twenty fewer, and probabilities that are better.
+        ((-0.05, -0.08, -0.02), 0.1, False),  # Fewer right beyond noise: no log-loss makes up for it.
+        ((0.05, 0.02, 0.08), -0.1, True),  # More right beyond noise.
+        ((0.05, -0.05, 0.15), -0.1, False),
+        ((0.0, 0.0, 0.0), 0.0, False),  # Nothing changed.
+    ],
+)
+def test_the_log_loss_decides_where_accuracy_shows_nothing(
+    accuracy: tuple[float, float, float], log_loss: float, kept: bool
+) -> None:
+    mean, low, high = accuracy
+    assert worth_keeping(Gain(mean, (low, high), log_loss, (log_loss - 0.2, log_loss + 0.2))) == kept
 
 
 def test_knowing_which_answers_are_sure_is_worth_keeping() -> None:

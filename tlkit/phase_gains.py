@@ -19,6 +19,7 @@ from tlkit.metrics import LOG_FLOOR
 COLUMNS = ("phase", "images", "accuracy", "log_loss", "gain", "low", "high", "kept")
 LOG_LOSS_COLUMNS = ("log_loss_gain", "log_loss_low", "log_loss_high")
 DIGITS = 6
+NEGLIGIBLE = 1e-3  # Nats: what rounding, not training, may change.
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,14 @@ def measure_gain(
 
 
 def worth_keeping(gain: Gain) -> bool:
-    """Tells whether a change is better beyond noise.
+    """Tells whether a change is for the better.
 
-    It is where accuracy rises with its whole 95 % interval, or where the log-loss at the best temperature, which tells
-    more from few images, falls with its whole interval while accuracy does not fall.
+    It is where the log-loss at the best temperature falls by more than `NEGLIGIBLE`, which tells more from few images
+    than accuracy does, unless accuracy falls with its whole 95 % interval; and where accuracy rises with its whole
+    interval. It need not be beyond noise: what is likelier better is kept, and its interval told.
     """
-    return gain.accuracy_interval[0] > 0 or (gain.log_loss_interval[0] > 0 and gain.accuracy >= 0)
+    low, high = gain.accuracy_interval
+    return low > 0 or (gain.log_loss > NEGLIGIBLE and high >= 0)
 
 
 def phase_gains(

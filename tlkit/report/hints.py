@@ -171,15 +171,19 @@ def _about_phases(facts: dict[str, Any]) -> Iterator[Hint]:
         told = f"{points(row['gain'])} points ({points_interval([row['low'], row['high']])})"
         if not row.get("kept", True):
             yield _note(
-                f"Phase {quoted(row['phase'])} was tried and undone, for it gained nothing beyond noise: {told}."
+                f"Phase {quoted(row['phase'])} was tried and undone, for validation shows no gain: {told} in accuracy."
             )
             continue
         if row["high"] < 0:
             yield _warning(f"Phase {quoted(row['phase'])} made validation accuracy worse: {told}. Leave it out.")
         else:
             fell = [number(row[name]) for name in ("log_loss_gain", "log_loss_low", "log_loss_high")]
-            better = f"Its probabilities are better beyond noise: log-loss lower by {fell[0]} ({fell[1]} to {fell[2]})."
-            more = better if (row["log_loss_low"] or 0) > 0 else "The cheaper run without it may serve as well."
+            lower = f"log-loss lower by {fell[0]} ({fell[1]} to {fell[2]})"
+            more = "The cheaper run without it may serve as well."
+            if (row["log_loss_low"] or 0) > 0:
+                more = f"Its probabilities are better beyond noise: {lower}."
+            elif (row["log_loss_gain"] or 0) > 0:
+                more = f"Its probabilities are better, if not beyond noise: {lower}. {more}"
             yield _note(f"Phase {quoted(row['phase'])} is not shown to change validation accuracy: {told}. {more}")
 
 

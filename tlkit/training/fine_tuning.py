@@ -52,7 +52,7 @@ def fine_tune(
     moves, no dropout of the base is active. Each phase ends with the weights of its best epoch, the last of those
     whose validation log-loss after the best temperature (a network becomes too sure of itself while its answers
     still improve) is as low as n images can tell, or with those it began with where no epoch was better. A phase
-    with `only_if_better` is undone where it gained nothing beyond noise.
+    with `only_if_better` is undone where validation shows no gain.
 
     The `trainable` flags of all layers are set anew by each phase, and left as the last one kept has them; layers of
     BatchNormalization stay frozen unless the phase says otherwise.

@@ -84,14 +84,16 @@ def tell_outcome(outcome: PhaseOutcome) -> str:
         return f"{what}: {reached}"
     low, high = outcome.gain.accuracy_interval
     points = f"{_points(outcome.gain.accuracy)} points ({_points(low)} to {_points(high)})"
+    if high < 0:
+        return f"{what} lost {points}: {reached}" if outcome.kept else f"{what} lost {points}; undone"
     if not outcome.kept:
-        return f"{what} was not worth it: {points} is not better beyond noise; undone"
+        return f"{what} was not worth it: {points}, and a log-loss that is no lower; undone"
     if low > 0:
         return f"{what} gained {points}: {reached}"
-    if high < 0:
-        return f"{what} lost {points}: {reached}"
     if outcome.gain.log_loss_interval[0] > 0:
         return f"{what}: {points}, with probabilities that are better beyond noise: {reached}"
+    if outcome.phase.only_if_better:
+        return f"{what}: {points}, kept for a lower log-loss, which may be chance: {reached}"
     return f"{what} changed nothing beyond noise: {points}: {reached}"
 
 
