@@ -219,6 +219,12 @@ def test_hyperband_keeps_what_a_higher_rung_may_want(make_plan: MakePlan) -> Non
     assert oracle.promotable() == {number + 1 for number in range(5 - size, 5)}
 
 
+@pytest.mark.parametrize(("trials", "random"), [(5, 3), (13, 4), (1000, 12)])
+def test_a_bayesian_search_learns_before_time_ends_it(make_plan: MakePlan, trials: int, random: int) -> None:
+    plan = make_plan(algorithm="bayesian", trials=trials)
+    assert make_oracle(plan.settings, read_space("quick"), plan.objective, 0, None).num_initial_points == random
+
+
 def test_two_searches_cannot_write_one_folder(make_plan: MakePlan) -> None:
     plan = make_plan()
     code = (

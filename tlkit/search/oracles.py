@@ -20,7 +20,8 @@ from tlkit.search.space import Space
 
 NEVER = 10**9  # Failures in a row after which KerasTuner would end a search: a failed trial is a result here.
 MOST_RUNS = 2  # Of one trial whose worker dies: it may be the trial that kills it.
-RANDOM_SHARE = 3  # Of so many trials one is random, before the Bayesian search begins to learn.
+RANDOM_SHARE = 3  # Of so many trials one is random, before the Bayesian search begins to learn,
+RANDOM_EACH = 2  # but no more than so many for each hyperparameter: a search that time ends may be told of any number.
 
 
 class Kept:
@@ -176,7 +177,7 @@ def make_oracle(settings: SearchConfig, space: Space, objective: Objective, seed
     if settings.algorithm == "hyperband":
         oracle: Any = HyperbandOracle(max_epochs=settings.max_epochs, factor=3, hyperband_iterations=NEVER, **shared)
     elif settings.algorithm == "bayesian":
-        first = max(proposed // RANDOM_SHARE, 3)
+        first = max(min(proposed // RANDOM_SHARE, RANDOM_EACH * len(space.parameters)), 3)
         oracle = BayesianOracle(max_trials=proposed, num_initial_points=first, **shared)
     else:
         kind = RandomOracle if settings.algorithm == "random" else GridOracle
