@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 RESULTS, TABLE = Path(__file__).with_name("recipes.jsonl"), Path(__file__).with_name("recipes.md")
-CHOICE = "last as good"  # Which epoch of a phase is kept: before, that of the lowest validation loss.
 STRATEGIES = ("frozen", "partial", "gradual", "full", "auto")
-RATES = ("1e-4", "1e-3")  # Of the body, beside the default 3e-4; compared at 100 images a class.
+DEFAULT_RATE = "1e-3"  # Of the body.
+RATES = ("3e-4", "3e-3")  # Compared with it, at 100 images a class.
 Rows = Mapping[str, dict[str, Any]]
 
 
@@ -23,44 +23,28 @@ def read_results() -> dict[str, dict[str, Any]]:
     return {(row := json.loads(line))["cell"]: row for line in RESULTS.read_text().splitlines()}
 
 
-def is_done(rows: Rows, name: str) -> bool:
-    """Tells whether a cell was measured under the present rule."""
-    return rows.get(name, {}).get("choice") == CHOICE
-
-
 def write_table(planned: Sequence[str]) -> str:
     """Writes all tables and returns them."""
     rows = read_results()
-    measured = sum(is_done(rows, name) for name in planned)
+    measured = sum(name in rows for name in planned)
     parts = [
         "# Recipes",
         "Mean test accuracy (lowest-highest over seeds), and the median processor time of the training.\n"
         "Written by `python benchmarks/recipes.py --table`, which tells how the cells are made. "
         f"{measured} of {len(planned)} planned cells are measured.",
-        _older(rows),
         _table(rows, STRATEGIES),
         "## Each strategy less `frozen`",
         "Percentage points of test accuracy, paired by seed: mean (lowest to highest).",
         _differences(rows),
         "## Learning rates of the body",
-        "The default is 3e-4, in the columns without a rate.",
+        f"Mean test accuracy, and in brackets of how many seeds. The default is {DEFAULT_RATE}.",
         _table_of_rates(rows),
         "## Divergence",
         _divergence(rows),
     ]
-    text = "\n\n".join(part for part in parts if part) + "\n"
+    text = "\n\n".join(parts) + "\n"
     TABLE.write_text(text)
     return text
-
-
-def _older(rows: Rows) -> str:
-    older = sum(not is_done(rows, name) for name in rows)
-    if not older:
-        return ""
-    return (
-        f"{older} cells are older than the rule that keeps the last epoch as good as the lowest loss: they kept the "
-        "lowest itself."
-    )
 
 
 def _grouped(rows: Rows, strategies: Sequence[str]) -> list[tuple[list[str], dict[str, Rows]]]:
@@ -107,14 +91,24 @@ def _differences(rows: Rows) -> str:
 
 
 def _table_of_rates(rows: Rows) -> str:
-    tried = {tuple(name.split("/")[:3]) for name in rows if "@" in name}
-    if not tried:
-        return "None but the default has been measured yet."
-    beside = {name: row for name, row in rows.items() if tuple(name.split("/")[:3]) in tried}
-    low, high = RATES
-    return _table(
-        beside, [f"{strategy}{rate}" for strategy in ("partial", "full") for rate in (f"@{low}", "", f"@{high}")]
-    )
+    """Writes a line for each set, network and strategy for which another rate than the default was measured."""
+    found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for name, row in rows.items():
+        data, images, network, strategy, _ = name.split("/")
+        strategy, _, rate = strategy.partition("@")
+        found[network, data, images, strategy][rate or DEFAULT_RATE].append(row)
+    compared = {where: by_rate for where, by_rate in found.items() if set(by_rate) > {DEFAULT_RATE}}
+    rates = sorted({rate for by_rate in compared.values() for rate in by_rate}, key=float)
+    lines = [
+        [data, images, network, strategy, *(_mean_told(by_rate.get(rate, [])) for rate in rates)]
+        for (network, data, images, strategy), by_rate in sorted(compared.items())
+    ]
+    return _markdown(["data", "images a class", "network", "strategy", *rates], lines)
+
+
+def _mean_told(runs: Sequence[dict[str, Any]]) -> str:
+    """Tells the mean, and of how many seeds."""
+    return f"{statistics.mean(run['accuracy'] for run in runs):.4f} ({len(runs)})" if runs else ""
 
 
 def _divergence(rows: Rows) -> str:

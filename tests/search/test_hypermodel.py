@@ -38,7 +38,7 @@ def test_every_hyperparameter_is_registered_with_its_conditions() -> None:
     hp.values = {"strategy": "full", "augment": "none"}
     hp.ensure_active_values()
     active = declare(hp, space)
-    assert 3e-5 <= active["learning_rate"] <= 3e-3
+    assert 1e-4 <= active["learning_rate"] <= 1e-2
     assert "strength" not in active
 
 

@@ -23,7 +23,7 @@ SEARCHABLE = (
 )
 
 PENALTIES = {"low": 1e-5, "high": 10.0, "sampling": "log"}
-BODY_RATES = {"low": 3e-5, "high": 3e-3, "sampling": "log"}
+BODY_RATES = {"low": 1e-4, "high": 1e-2, "sampling": "log"}
 STRENGTHS = {"low": 0.5, "high": 1.5}
 
 Entries = dict[str, Any]
