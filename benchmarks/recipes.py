@@ -27,6 +27,8 @@ import numpy as np
 from recipe_network import small_network
 from recipes_table import RATES, RESULTS, STRATEGIES, read_results, write_table
 
+from tlkit.allocation import keep_freed_memory
+
 FASHION = "/usr/share/datasets/fashion-mnist"
 TEST_IMAGES = {"digits": 40, "mnist": 100, "fashion": 200}  # A class.
 SOURCES = {"digits": "fashion", "mnist": "fashion", "fashion": "mnist"}
@@ -227,6 +229,7 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, default=Path("runs/recipes"), help="folder of the small networks")
     options = parser.parse_args()
     named = [Cell(*name.split("/")[:4], int(name.split("/")[4])) for name in options.cell]
+    keep_freed_memory()
     planned = [cell for cell in cells() if not options.only or any(text in cell.name for text in options.only)]
     wanted = named or planned
     if options.list:

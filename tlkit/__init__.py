@@ -13,6 +13,7 @@ from tlkit.version import __version__
 
 if TYPE_CHECKING:
     from tlkit import augment, data, models, search
+    from tlkit.allocation import keep_freed_memory
     from tlkit.backbones.registry import Backbone, get_backbone, list_backbones, register_backbone
     from tlkit.classifier import build_classifier
     from tlkit.distribution import all_devices
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tlkit.training import Recipe, Saving, evaluate, find_learning_rate, fine_tune
 
 _HOMES = {
+    "allocation": ("keep_freed_memory",),
     "backbones.registry": ("Backbone", "get_backbone", "list_backbones", "register_backbone"),
     "classifier": ("build_classifier",),
     "distribution": ("all_devices",),
@@ -53,6 +55,7 @@ __all__ = [
     "find_learning_rate",
     "fine_tune",
     "get_backbone",
+    "keep_freed_memory",
     "list_backbones",
     "load_imagenet",
     "load_run",

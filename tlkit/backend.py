@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from tlkit.allocation import keep_freed_memory
 from tlkit.errors import InputError
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -53,6 +54,7 @@ def start_keras(compute: bool = True) -> None:
     if "keras" in sys.modules:
         return
     choose_backend()
+    keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _muted_standard_error():
         try:

@@ -91,6 +91,10 @@ class Executor:
         self.tasks = TaskRunner(folder / SERVER_LOG.format(worker))
         self.failed_features: dict[str, dict[str, Any]] = {}
 
+    def begin(self) -> None:
+        """Starts the process that others are forked from, which takes seconds, without waiting for it."""
+        self.tasks.begin()
+
     def close(self) -> None:
         """Ends the processes that fit heads and that others are forked from."""
         self.heads.close()

@@ -49,7 +49,7 @@ class Conversation:
         Raises:
             BrokenPipeError: The process has died.
         """
-        process, self.kills_before = self._started(), memory_kills()
+        process, self.kills_before = self.begin(), memory_kills()
         assert process.stdin is not None
         process.stdin.write(line.encode() + b"\n")
         process.stdin.flush()
@@ -86,7 +86,8 @@ class Conversation:
             stop(self.process)
             self.process = None
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def begin(self) -> subprocess.Popen[bytes]:
+        """Starts the process unless it is there, and returns it."""
         if self.process is None or self.process.poll() is not None:
             self.close()
             with open(self.log, "ab") as log:

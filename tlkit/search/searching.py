@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlkit import console, interruption, run
 from tlkit.backbones.registry import get_backbone
@@ -24,6 +25,9 @@ from tlkit.search.ranking import best_record, kept_numbers
 from tlkit.search.recipes import default_recipe
 from tlkit.search.roles import role
 from tlkit.search.space import Space, describe_space, read_space
+
+if TYPE_CHECKING:
+    from tlkit.search.executing import Executor
 
 PATIENCE_SECONDS = 300.0  # That a worker waits for its chief to begin.
 
@@ -51,19 +55,17 @@ def search(
         plan.write()
         tell_plan(plan)
 
-        # --- KerasTuner, in this process alone, which computes nothing with it ---------------------------------------
-        with console.step("Starting KerasTuner, which takes a few seconds"):
-            start_keras(compute=False)
-            from tlkit.search.oracles import make_oracle
-        path = plan.folder / search_folder.ORACLE
-        oracle = make_oracle(plan.settings, plan.space, plan.objective, plan.base.training.seed, path)
-        if path.exists():
-            oracle.load()
-
-        # --- Trials, until there are enough of them or time is over, and what came of them ----------------------------
         try:
             with interruption.watched(_nothing):
-                return _search(plan, oracle)
+                # --- Trials, until there are enough of them or time is over ----------------------------------------
+                with closing(plan.executor()) as executor:
+                    if not _is_served(plan):
+                        executor.begin()  # Its process imports Keras while this one imports KerasTuner.
+                    oracle = _start_oracle(plan)
+                    _run_trials(plan, oracle, executor)
+
+                # --- What came of them -------------------------------------------------------------------------------
+                return _conclude(plan)
         except KeyboardInterrupt:
             console.say(f"  Go on with: tlkit search --resume --output {plan.folder}")
             raise
@@ -73,12 +75,21 @@ def _nothing() -> None:
     """Is called where a signal waits for a good moment, which here is at once."""
 
 
-def _search(plan: Plan, oracle: Any) -> Path:
+def _start_oracle(plan: Plan) -> Any:
+    """Imports KerasTuner, in this process alone, which computes nothing with it, and takes up what it had proposed."""
+    with console.step("Starting KerasTuner, which takes a few seconds"):
+        start_keras(compute=False)
+        from tlkit.search.oracles import make_oracle
+    path = plan.folder / search_folder.ORACLE
+    oracle = make_oracle(plan.settings, plan.space, plan.objective, plan.base.training.seed, path)
+    if path.exists():
+        oracle.load()
+    return oracle
+
+
+def _conclude(plan: Plan) -> Path:
     from tlkit.search.concluding import conclude
 
-    console.heading("Trials")
-    with clock.counting(plan.folder, clock.TRIALS):
-        _run_trials(plan, oracle)
     records = search_folder.read_records(plan.folder)
     require_success(plan.folder, records)
     console.heading("Winner")
@@ -139,21 +150,22 @@ def tell_plan(plan: Plan) -> None:
     )
 
 
-def _run_trials(plan: Plan, oracle: Any) -> None:
-    part = role()
-    if part is not None or plan.settings.workers > 1:
-        from tlkit.search.chief import lead
+def _is_served(plan: Plan) -> bool:
+    """Tells whether workers run the trials, and this process leads them."""
+    return role() is not None or plan.settings.workers > 1
 
-        return lead(plan, oracle, Teller(plan, oracle), served=part == "chief")
-    from tlkit.search.working import work
 
-    executor = plan.executor()
-    try:
-        ended = work(oracle, executor, "worker-0", deadline=plan.deadline(), on_trial=Teller(plan, oracle))
-    finally:
-        executor.close()
-    if not ended:
-        console.say("  The time for trials is over.")
+def _run_trials(plan: Plan, oracle: Any, executor: Executor) -> None:
+    console.heading("Trials")
+    with clock.counting(plan.folder, clock.TRIALS):
+        if _is_served(plan):
+            from tlkit.search.chief import lead
+
+            return lead(plan, oracle, Teller(plan, oracle), served=role() == "chief")
+        from tlkit.search.working import work
+
+        if not work(oracle, executor, "worker-0", deadline=plan.deadline(), on_trial=Teller(plan, oracle)):
+            console.say("  The time for trials is over.")
     return None
 
 

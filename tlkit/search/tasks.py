@@ -51,6 +51,11 @@ class TaskRunner:
             return found
         return why_it_ended(ended, kills_before) if isinstance(ended, int) else ended
 
+    def begin(self) -> None:
+        """Starts the process that others are forked from, where they are, without waiting until it can."""
+        if CAN_FORK:
+            self.server.begin()
+
     def close(self) -> None:
         """Ends the process that others are forked from."""
         self.server.close()
