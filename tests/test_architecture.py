@@ -26,6 +26,7 @@ LEVELS = (
         "locks",
         "console",
         "environment",
+        "allocation",
         "backend",
         "checkpoints",
         "child_processes",

@@ -28,13 +28,7 @@ from tlkit.data.transform import Transform
 
 ITEMS_A_HELPER = 512  # Fewer for each do not pay for starting it: a fifth of a second of one core.
 MOST_HELPERS = 15
-ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",  # Its matrices are small.
-    # glibc gives the memory of every image back to the system, and each page of the next is a fault again: 300 an
-    # image of 500 x 375, a sixth of all its time. Other C libraries do not read these.
-    "MALLOC_TRIM_THRESHOLD_": "67108864",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-}
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}  # Its matrices are small.
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.allocation import keep_freed_memory
 from tlkit.data import jpeg
 from tlkit.data.items import FileSource
 from tlkit.data.packed_folder import MARK_BYTES, create_packed
@@ -18,6 +19,7 @@ from tlkit.data.transform import Transform
 
 def main() -> None:
     """Packs until standard input ends."""
+    keep_freed_memory()  # 300 page faults an image of 500 x 375 are a sixth of all its time.
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # What else is printed is no answer.
     setup = json.loads(sys.stdin.readline())
