@@ -12,7 +12,7 @@ Expected: mnist5k_scratch 80.49 ± 4.54, fashion_mnist_scratch 60.58 ± 4.17, di
           ± 4.85, digits_to_fashion_mnist_frozen 62.5 ± 0.757, digits_to_fashion_mnist_full 62.6 ± 1.14 (3 seeds; 10
           images a class of the new set)
 Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     15 minutes, the two cores shared with much other work
+Time:     15 minutes, the two cores shared with much other work; measured while the body still trained at 3e-4
 """
 
 import itertools

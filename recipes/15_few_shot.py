@@ -6,7 +6,8 @@ Data:     idx:/usr/share/datasets/fashion-mnist: so many images a class train, 2
 Expected: at 1 / 5 / 10 / 50 images a class probe 40.6 / 61.8 / 67.3 / 75.5, partial 40.6 / 61.8 / 67.3 / 80.2, full
           52.7 / 61.8 / 70.5 / 82.6, scratch 10.0 / 10.0 / 37.6 / 54.5 (one seed: the spread is not measured)
 Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1; EfficientNet-Lite0, 64 px
-Time:     20 minutes a seed, the two cores shared with much other work
+Time:     20 minutes a seed, the two cores shared with much other work; measured while the body still
+          trained at 3e-4
 """
 
 import sys

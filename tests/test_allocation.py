@@ -12,7 +12,7 @@ import pytest
 from tlkit.allocation import CHOICES, keep_freed_memory
 
 ROUNDS = 20
-PAGES = ROUNDS * 40_000_000 // 4096  # Of pieces of 40 MB, each made and freed: more than the library ever keeps unasked.
+PAGES = ROUNDS * 40_000_000 // 4096  # Of pieces of 40 MB, more than the library keeps unasked.
 WORK = f"""
 import resource
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
