@@ -160,7 +160,7 @@ def test_differences_are_told_by_name() -> None:
     space = read_space("quick")
     assert space.differences(read_space("quick")) == []
     lines = space.differences(read_space("quick", given={"learning_rate": 1e-3}))
-    assert lines == ["learning_rate: 3e-05 to 0.003 (log); now not searched"]
+    assert lines == ["learning_rate: 0.0001 to 0.01 (log); now not searched"]
 
 
 def test_a_trial_is_a_recipe_without_what_does_not_matter() -> None:
