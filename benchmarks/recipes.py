@@ -58,7 +58,8 @@ def cells() -> Iterator[Cell]:
             yield Cell("digits", "all", "lite0-96", strategy, seed)
     plan = [
         ("small-32", ("digits", "mnist", "fashion"), ("10", "100"), ("frozen", "partial", "full", "auto")),
-        ("lite0-64", ("mnist", "fashion"), ("10", "100"), STRATEGIES),
+        ("lite0-64", ("mnist",), ("10", "100"), STRATEGIES),
+        ("lite0-64", ("fashion",), ("10", "100"), ("frozen", "partial", "full", "auto")),
         ("small-32", ("fashion",), ("1000",), STRATEGIES),
         ("lite0-32", ("fashion",), ("1000",), ("frozen", "partial", "full", "auto")),
     ]
