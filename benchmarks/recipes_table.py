@@ -13,10 +13,10 @@ RESULTS, TABLE = Path(__file__).with_name("recipes.jsonl"), Path(__file__).with_
 STRATEGIES = ("frozen", "partial", "gradual", "full", "auto")
 DEFAULT_RATE = "1e-3"  # Of the body.
 RATES = ("3e-4",)  # Compared with it, at 100 images a class.
-CHOSEN = """Every strategy but `scratch` begins with the convex head and trains the body by one recipe: AdamW at a peak rate
-of 1e-3, warmed up and falling along a cosine, 10 epochs (5 a stage in `gradual`), each stage at 0.7 of the rate of the
-stage after it, decay 0.05, BatchNorm frozen. The rate is the highest that both networks take: EfficientNet-Lite0 gains
-nothing for certain above it, the small network, which was trained on little, would take three times as much.
+CHOSEN = """Every strategy but `scratch` begins with the convex head and trains the body by one recipe: AdamW at a peak
+rate of 1e-3, warmed up and falling along a cosine, 10 epochs (5 a stage in `gradual`), each stage at 0.7 of the rate of
+the stage after it, decay 0.05, BatchNorm frozen. The rate is the highest that both networks take: EfficientNet-Lite0
+gains nothing for certain above it, the small network, which was trained on little, would take three times as much.
 
 `full` is the most accurate where its time is to be had; `auto` comes near it, tells what each step was worth, and gives
 back what was worth nothing, which makes it the default of the command. `gradual` takes as long as `full` and gains

@@ -17,8 +17,8 @@ from tlkit.graph import feature_layer, layers_after
 from tlkit.phases import HEAD, INPUT, Phase, trains_everything
 
 CONVEX_HEAD = Phase("head", HEAD, convex_head=True)
-# The rate is that of benchmarks/recipes.md, "Learning rates of the body". At first it may lose what the convex head
-# found, and a phase that does not win it back ends with the weights it began with.
+# The rate is compared in benchmarks/recipes.md. At first it may lose what the convex head found, and a phase that does
+# not win it back ends with the weights it began with.
 BODY = Phase("body", epochs=10, learning_rate=1e-3, layer_decay=0.7, weight_decay=0.05, patience=5)
 
 # Pictures that are never twice the same are learnt more slowly: in 10 epochs Fashion-MNIST (100 images a class,
