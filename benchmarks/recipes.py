@@ -29,6 +29,7 @@ from recipes_table import RATES, RESULTS, STRATEGIES, read_results, write_table
 
 from tlkit.allocation import keep_freed_memory
 
+USUAL = ("frozen", "partial", "full", "auto")  # Strategies; `gradual` beside them where its time is spent.
 FASHION = "/usr/share/datasets/fashion-mnist"
 TEST_IMAGES = {"digits": 40, "mnist": 100, "fashion": 200}  # A class.
 SOURCES = {"digits": "fashion", "mnist": "fashion", "fashion": "mnist"}
@@ -54,14 +55,14 @@ class Cell:
 def cells() -> Iterator[Cell]:
     """Yields every cell, the cheapest and the most telling first."""
     for seed in range(5):
-        for strategy in ("frozen", "partial", "full", "auto"):
+        for strategy in USUAL:
             yield Cell("digits", "all", "lite0-96", strategy, seed)
     plan = [
-        ("small-32", ("digits", "mnist", "fashion"), ("10", "100"), ("frozen", "partial", "full", "auto")),
+        ("small-32", ("digits", "mnist", "fashion"), ("10", "100"), USUAL),
         ("lite0-64", ("mnist",), ("10", "100"), STRATEGIES),
-        ("lite0-64", ("fashion",), ("10", "100"), ("frozen", "partial", "full", "auto")),
+        ("lite0-64", ("fashion",), ("10", "100"), USUAL),
         ("small-32", ("fashion",), ("1000",), STRATEGIES),
-        ("lite0-32", ("fashion",), ("1000",), ("frozen", "partial", "full", "auto")),
+        ("lite0-32", ("fashion",), ("1000",), USUAL),
     ]
     for network, sets, counts, strategies in plan:
         for images in counts:
@@ -212,6 +213,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 def run(wanted: list[Cell], folder: Path) -> None:
     """Measures the cells that are missing."""
+    keep_freed_memory()
     for cell in wanted:
         if cell.name not in read_results():  # Read anew each time: another process may measure cells, too.
             row = measure(cell, folder)
@@ -230,7 +232,6 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, default=Path("runs/recipes"), help="folder of the small networks")
     options = parser.parse_args()
     named = [Cell(*name.split("/")[:4], int(name.split("/")[4])) for name in options.cell]
-    keep_freed_memory()
     planned = [cell for cell in cells() if not options.only or any(text in cell.name for text in options.only)]
     wanted = named or planned
     if options.list:

@@ -19,8 +19,7 @@ the stage after it, decay 0.05, BatchNorm frozen. The rate is the highest that b
 gains nothing for certain above it, the small network, which was trained on little, would take three times as much.
 
 `full` is the most accurate where its time is to be had; `auto` comes near it, tells what each step was worth, and gives
-back what was worth nothing, which makes it the default of the command. `gradual` takes as long as `full` and gains
-less."""
+back what was worth nothing, which makes it the default of the command. `gradual` gains less than `full`."""
 Rows = Mapping[str, dict[str, Any]]
 
 

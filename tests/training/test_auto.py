@@ -13,6 +13,7 @@ import pytest
 import tlkit
 from tlkit.activations import RowDataset
 from tlkit.features import predict_in_order
+from tlkit.phase_gains import Gain
 from tlkit.phases import Phase
 from tlkit.strategies import get_strategy, phases_for
 from tlkit.training import Recipe, fine_tune
@@ -120,3 +121,21 @@ def test_a_trial_that_is_too_long_is_not_begun(
     assert set(history.history["phase"]) == {"probe"}
     assert gains_table(history.outcomes)["phase"].tolist() == ["head"]
     np.testing.assert_allclose(predict_in_order(model, validation)[0], head.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "log_loss", "kept", "told"),
+    [
+        ((0.05, -0.05, 0.15), (0.1, -0.1, 0.3), True, "kept for a lower log-loss, which may be chance: 50.0% of 2"),
+        ((0.05, -0.05, 0.15), (0.1, 0.05, 0.2), True, "with probabilities that are better beyond noise: 50.0% of 2"),
+        ((0.0, -0.1, 0.1), (-0.1, -0.2, 0.1), False, "was not worth it: 0.0 points (-10.0 to +10.0), and a log-loss"),
+        ((-0.2, -0.3, -0.1), (0.1, 0.05, 0.2), False, "lost -20.0 points (-30.0 to -10.0); undone"),
+    ],
+)
+def test_what_a_tried_phase_brought_is_told_with_its_reason(
+    accuracy: tuple[float, float, float], log_loss: tuple[float, float, float], kept: bool, told: str
+) -> None:
+    gain = Gain(accuracy[0], accuracy[1:], log_loss[0], log_loss[1:])
+    phase = Phase("everything", "input", epochs=1, only_if_better=True)
+    outcome = PhaseOutcome(phase, np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]), gain, kept, 1.0)
+    assert told in tell_outcome(outcome)

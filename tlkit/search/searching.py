@@ -57,7 +57,7 @@ def search(
 
         try:
             with interruption.watched(_nothing):
-                # --- Trials, until there are enough of them or time is over ----------------------------------------
+                # --- Trials, until there are enough of them or time is over ------------------------------------------
                 with closing(plan.executor()) as executor:
                     if not _is_served(plan):
                         executor.begin()  # Its process imports Keras while this one imports KerasTuner.
@@ -161,12 +161,12 @@ def _run_trials(plan: Plan, oracle: Any, executor: Executor) -> None:
         if _is_served(plan):
             from tlkit.search.chief import lead
 
-            return lead(plan, oracle, Teller(plan, oracle), served=role() == "chief")
+            lead(plan, oracle, Teller(plan, oracle), served=role() == "chief")
+            return
         from tlkit.search.working import work
 
         if not work(oracle, executor, "worker-0", deadline=plan.deadline(), on_trial=Teller(plan, oracle)):
             console.say("  The time for trials is over.")
-    return None
 
 
 class Teller:
