@@ -10,7 +10,7 @@ cell is a line of benchmarks/recipes.jsonl: an interrupted run goes on where it 
 fifths train and one fifth validates (digits/all: 70 %, 15 %, and 15 % to test, as the command does); another 200 a
 class test (100 of MNIST-5k, 40 of digits). `lite0-96` is efficientnet_lite0 with ImageNet weights at 96 px, `lite0-64`
 and `lite0-32` the same at 64 and 32; `small-32` is a residual network of 0.2 million parameters at 32 px, trained here
-from scratch on another set: on Fashion-MNIST for digits and MNIST, on MNIST for Fashion-MNIST.
+from scratch on another set: on Fashion-MNIST for digits and MNIST, on MNIST for Fashion-MNIST (`scratch` begins anew).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from recipe_network import small_network
-from recipes_table import RATES, RESULTS, STRATEGIES, read_results, write_table
+from recipes_table import RATES, RESULTS, SCRATCH_RATES, STRATEGIES, read_results, write_table
 
 from tlkit.allocation import keep_freed_memory
 
@@ -76,6 +76,13 @@ def cells() -> Iterator[Cell]:
                 for strategy in ("partial", "full"):
                     for rate in RATES:
                         yield Cell(data, "100", network, f"{strategy}@{rate}", seed)
+    for images in ("10", "100"):
+        for seed in range(3):
+            for data in ("digits", "mnist", "fashion"):
+                for strategy in ("scratch", *(f"scratch@{rate}" for rate in SCRATCH_RATES)):
+                    yield Cell(data, images, "small-32", strategy, seed)
+    for strategy in ("scratch", *(f"scratch@{rate}" for rate in SCRATCH_RATES)):
+        yield Cell("fashion", "1000", "small-32", strategy, 0)
 
 
 # --- Data ------------------------------------------------
@@ -148,13 +155,15 @@ def source_weights(data: str, folder: Path) -> Path:
 
 
 def build(cell: Cell, image_size: int, folder: Path) -> Any:
-    """Returns the classifier of a cell with its pretrained weights and a fresh head."""
+    """Returns the classifier of a cell: pretrained weights and a fresh head, or random weights for `scratch`."""
     import keras
 
     import tlkit
 
     if cell.network.startswith("lite0"):
         return tlkit.build_classifier("efficientnet_lite0", 10, image_size=image_size)
+    if cell.strategy.startswith("scratch"):
+        return small_network(cell.seed)
     model = small_network()
     model.load_weights(source_weights(SOURCES[cell.data], folder))
     head = model.get_layer("head")

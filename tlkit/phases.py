@@ -54,7 +54,8 @@ class Phase:
         patience: Epochs without a tempered validation loss as good as the lowest before the phase ends; None never ends
             it early.
         optimizer: Name of an optimizer; see `tlkit.optimizers.OPTIMIZERS`.
-        batch_norm: `"frozen"`: statistics, scale and shift of BatchNormalization stay; `"trained"`: they learn.
+        batch_norm: `"frozen"`: statistics, scale and shift of BatchNormalization stay; `"trained"`: they learn;
+            statistics then follow the last epoch's images even where it has few steps.
         convex_head: Whether the head is first set by a regularised logistic regression on the features.
         only_if_better: Whether the phase is undone unless validation shows that it gained something; see
             `tlkit.phase_gains.worth_keeping`.

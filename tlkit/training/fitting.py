@@ -12,6 +12,7 @@ from tlkit.errors import InputError
 from tlkit.features import has_accelerator
 from tlkit.phases import Phase
 from tlkit.regularisation import pulled_to_start
+from tlkit.training.batch_statistics import keeping_up
 from tlkit.training.choices import choices_of
 from tlkit.training.datasets import Part, with_batch_size
 from tlkit.training.gradient_training import Fitted, Fitting, train_part
@@ -52,7 +53,8 @@ def fit_part(
     with pull, mixed_precision(mixed_layers(job.model, part.layers), fitting.precision):
         while True:
             try:
-                return train_part(job, part, phase, fitting, start)
+                with keeping_up(part, fitting.train.steps):
+                    return train_part(job, part, phase, fitting, start)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
