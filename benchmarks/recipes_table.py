@@ -22,7 +22,10 @@ the stage after it, decay 0.05, BatchNorm frozen. The rate is the highest that b
 gains nothing for certain above it, the small network, which was trained on little, would take three times as much.
 
 `full` is the most accurate where its time is to be had; `auto` comes near it, tells what each step was worth, and gives
-back what was worth nothing, which makes it the default of the command. `gradual` gains less than `full`."""
+back what was worth nothing, which makes it the default of the command. `gradual` gains less than `full`.
+
+`scratch` trains everything at 3e-3: at 1e-3 it is behind on every set, and 1e-2 is ahead by five points on one
+set, behind by three on another, and as good on the rest."""
 Rows = Mapping[str, dict[str, Any]]
 
 

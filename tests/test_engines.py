@@ -158,6 +158,25 @@ def test_features_on_the_way_cost_no_pass_and_change_nothing(own_cache: Path) ->
     np.testing.assert_array_equal(features, predict_in_order(split_model(model, "pooled_features")[0], data)[0])
 
 
+def test_features_are_had_whatever_layers_are_called() -> None:
+    """Keras refuses two of a name in a model, and its own names begin anew in each process."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="cast")(inputs)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(5, name="reshape")(keras.layers.Dense(6, name="concatenate")(x))
+    model = keras.Model(inputs, x)
+    keras.backend.clear_session()
+    data = images(20)[:, :8, :8]
+    outputs, features = predict_with_features(model, "flatten", data_of(data))
+    assert outputs.shape == (20, 5)
+    assert features.shape == (20, 6 * 6 * 4)
+    np.testing.assert_allclose(outputs, predict_in_order(model, data_of(data))[0], rtol=1e-5, atol=1e-5)
+
+
+def data_of(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return pixels, np.zeros(len(pixels), np.int64)
+
+
 def test_only_engines_shown_harmless_are_taken_unasked(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_openvino()
     monkeypatch.setattr(choosing_module, "EXPORT_SECONDS", 0.0)

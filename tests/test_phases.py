@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -58,9 +59,16 @@ def test_phases_survive_json() -> None:
         ({"name": 3}, "name of a phase as text. Received: 3"),
         ({"name": "x", "train_from": 3}, "train_from of a phase as text. Received: 3"),
         ({"name": "x", "batch_norm": "frosen"}, "Did you mean 'frozen'"),
+        ({"name": "x", "learning_rate": None}, "learning_rate of a phase as a number, or 'auto'. Received: None"),
+        ({"name": "x", "layer_decay": "0.5"}, "layer_decay of a phase as a number. Received: '0.5'"),
+        ({"name": "x", "weight_decay": True}, "weight_decay of a phase as a number. Received: True"),
+        ({"name": "x", "convex_head": "yes"}, "convex_head of a phase as True or False. Received: 'yes'"),
+        ({"name": "x", "train_from": ""}, "train_from of a phase as text. Received: ''"),
+        ({"name": "x", "patience": 1.5}, "patience of a phase as a whole number, or None. Received: 1.5"),
+        ([1], "fields of a phase by name, as to_dict gives them. Received: .1."),
     ],
 )
-def test_phases_that_make_no_sense(values: dict[str, object], told: str) -> None:
+def test_phases_that_make_no_sense(values: Any, told: str) -> None:
     with pytest.raises(InputError, match=told) as caught:
         Phase.from_dict(values)
     assert "\n" not in str(caught.value)
@@ -71,6 +79,17 @@ def test_phases_that_make_no_sense(values: dict[str, object], told: str) -> None
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("phases", ["full", Phase("x"), [Phase("x"), "head"]])
+def test_what_is_no_phases_is_not_described(phases: Any) -> None:
+    with pytest.raises(InputError, match=r"a tuple of tlkit.Phase, as .* gives it. Received: "):
+        describe(phases)
+
+
+def test_a_duration_without_its_unit_is_told_so() -> None:
+    with pytest.raises(InputError, match=r"Received: '10'. Add its unit: s, m or h."):
+        parse_duration("10")
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "-5m", "10 minutes", "0s", "5m3h"])

@@ -276,5 +276,6 @@ def _unexpected(error: Exception, arguments: list[str]) -> int:
         return MISTAKE
     if "--debug" in arguments:
         raise error
-    console.fail(f"Unexpected {type(error).__name__}: {error}. This is a bug of tlkit; --debug shows the traceback.")
+    told = str(error).rstrip(". \n")
+    console.fail(f"Unexpected {type(error).__name__}: {told}. This is a bug of tlkit; --debug shows the traceback.")
     return BUG

@@ -59,12 +59,23 @@ def idle_options(config: Config) -> list[str]:
     return lines
 
 
+def doubtful_choices(config: Config) -> list[str]:
+    """Returns a line for each choice that works and is hardly meant."""
+    strategy = config.training.strategy
+    if config.model.weights != "none" or strategy == "scratch":
+        return []
+    frozen = "keeps" if strategy == "frozen" else "begins with"
+    return [f"--strategy {strategy} {frozen} the random weights as they are. To train from those: --strategy scratch."]
+
+
 def _why_idle(name: str, values: Mapping[str, Any]) -> str | None:
     if name == "views":
         varied = values["augment"] != "none" or values["mixup"] or values["cutmix"]
         return None if varied and values["strategy"] != "scratch" else "where nothing is augmented or nothing frozen"
     if name not in CONDITIONS or name in NEVER_IDLE:
         return None
+    if name == "balance" and values["strategy"] not in CONVEX:
+        return None  # It weights the loss, whatever the head.
     parent, allowed = CONDITIONS[name]
     if values[parent] not in allowed and not (values["strategy"] == "frozen" and values["epochs"]):
         return f"with --{parent} {values[parent]}"

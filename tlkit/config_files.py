@@ -150,17 +150,18 @@ def convert(option: Option, value: Any) -> tuple[Any, str | None]:
         try:
             value = option.type(value)
         except ValueError:
-            return None, _wrong_type(option, value)
+            return None, wrong_type(option, value)
     if option.type is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not option.type:
-        return None, _wrong_type(option, value)
+        return None, wrong_type(option, value)
     if isinstance(value, str) and not value.strip():
         return None, f"Expected {option.name} not to be empty. Received: {value!r}."
     return value, option.rule.problem(option.name, value)
 
 
-def _wrong_type(option: Option, value: Any) -> str:
+def wrong_type(option: Option, value: Any) -> str:
+    """Returns what to say of a value of another type than the option's."""
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     expected = " or ".join([words[option.type], *option.rule.words])
     return f"Expected {option.name} to be {expected}. Received: {value!r}."

@@ -20,7 +20,8 @@ def parse_duration(text: str) -> float:
     parts = {unit: float(number) for unit, number in (found.groupdict() if found else {}).items() if number}
     seconds = sum(SECONDS[unit] * number for unit, number in parts.items())
     if seconds <= 0:
-        raise InputError(f"Expected a time such as 90s, 10m or 1h30m. Received: {text!r}.")
+        bare = " Add its unit: s, m or h." if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else ""
+        raise InputError(f"Expected a time such as 90s, 10m or 1h30m. Received: {text!r}.{bare}")
     return seconds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +12,11 @@ import keras
 import numpy as np
 
 from tlkit.console import OnProgress
+from tlkit.errors import InputError
 
 SMALLEST_BATCH = 16
 AHEAD = 2
+CHECKED_ROWS = 1024  # Of an array at a time.
 
 T = TypeVar("T")
 
@@ -34,25 +37,51 @@ def has_accelerator() -> bool:
     return any("gpu" in device.lower() or "tpu" in device.lower() for device in keras.distribution.list_devices())
 
 
-def batches(data: Any, batch_size: int = 32) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+def batches(data: Any, batch_size: int = 32, name: str = "") -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yields (inputs, labels) in order from anything that `keras.Model.fit` takes.
 
     Args:
         data: A `PyDataset`, a `tf.data.Dataset`, another iterable of batches, or a tuple of arrays `(x, y)`.
         batch_size: Used for arrays only; datasets bring their own batches.
+        name: Of the data, for messages, such as `"training"`.
+
+    Raises:
+        InputError: Inputs of a dataset hold NaN or infinity, which layers such as ReLU6 would hide.
     """
     if isinstance(data, tuple) and len(data) >= 2 and hasattr(data[0], "shape"):
         for start in range(0, len(data[0]), batch_size):
             yield np.asarray(data[0][start : start + batch_size]), np.asarray(data[1][start : start + batch_size])
         return
     source: Iterable = (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
+    done = 0
     for batch in source:
         x, y, *_ = (*batch, None) if isinstance(batch, tuple | list) else (batch, None)
-        yield np.asarray(x), None if y is None else np.asarray(y)
+        inputs = np.asarray(x)
+        check_finite(inputs, f"{name} image".lstrip(), done)
+        done += len(inputs)
+        yield inputs, None if y is None else np.asarray(y)
+
+
+def check_finite(array: np.ndarray, name: str, first: int = 0) -> None:
+    """Raises InputError where a float array holds NaN or infinity, with the first such row.
+
+    Args:
+        array: Of shape (rows, ...).
+        name: Of a row, for the message.
+        first: Number of the array's first row.
+    """
+    if array.dtype.kind != "f":
+        return
+    for start in range(0, len(array), CHECKED_ROWS):
+        rows = array[start : start + CHECKED_ROWS]
+        wrong = ~np.isfinite(rows.reshape(len(rows), -1).sum(axis=1, dtype="float64"))
+        if wrong.any():
+            row = first + start + wrong.argmax()
+            raise InputError(f"Expected finite numbers. Received: NaN or infinity in {name} {row}.")
 
 
 def predicted_batches(
-    model: keras.Model, data: Any, batch_size: int = 32, on_progress: OnProgress | None = None
+    model: keras.Model, data: Any, batch_size: int = 32, on_progress: OnProgress | None = None, name: str = ""
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yields (outputs, labels) of `model` in inference mode, batch by batch, in order.
 
@@ -64,11 +93,15 @@ def predicted_batches(
         data: Anything `batches` takes.
         batch_size: Used for arrays only.
         on_progress: Called with (batches done, batches in all) where the number of batches is known.
+        name: Of the data, for messages.
+
+    Raises:
+        InputError: There is no batch, or one holds NaN or infinity.
     """
     prepare_inference(model)
     total = _number_of_batches(data, batch_size)
     full = 0
-    source = batches(data, batch_size)
+    source = batches(data, batch_size, name)
     # A data set of ours can be read from any thread; others may be bound to this one.
     if isinstance(data, keras.utils.PyDataset):
         source = read_ahead(source)
@@ -91,14 +124,16 @@ def read_ahead(source: Iterable[T]) -> Iterator[T]:
 
 
 def predict_in_order(
-    model: keras.Model, data: Any, batch_size: int = 32, on_progress: OnProgress | None = None
+    model: keras.Model, data: Any, batch_size: int = 32, on_progress: OnProgress | None = None, name: str = ""
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Runs `model` over `data` as `predicted_batches` does and returns `(outputs, labels)`, labels None without any."""
     outputs, labels = [], []
-    for output, y in predicted_batches(model, data, batch_size, on_progress):
+    for output, y in predicted_batches(model, data, batch_size, on_progress, name):
         outputs.append(output)
         if y is not None:
             labels.append(y)
+    if not outputs:
+        raise InputError(f"Expected {f'{name} data'.lstrip()} with at least one batch. Received: none.")
     return np.concatenate(outputs), np.concatenate(labels) if labels else None
 
 
@@ -116,12 +151,19 @@ def predict_with_features(
     Returns:
         `(outputs, features)`, float32 (n, outputs) and (n, features).
     """
-    layer = model.get_layer(layer_name).output
-    parts = [keras.ops.cast(tensor, "float32") for tensor in (model.outputs[0], keras.layers.Flatten()(layer))]
-    both = keras.Model(model.inputs[0], keras.ops.concatenate(parts, axis=1))
+    tensors = [model.outputs[0], model.get_layer(layer_name).output]
+    both = keras.Model(model.inputs[0], _SideBySide(name="tlkit_side_by_side")(tensors))
     found, _ = predict_in_order(both, data, on_progress=on_progress)
     width = model.output_shape[1]
     return found[:, :width], found[:, width:]
+
+
+class _SideBySide(keras.layers.Layer):
+    """Flattens its inputs and joins them: one layer with a name of its own, for Keras refuses a name met twice."""
+
+    def call(self, inputs: list[Any]) -> Any:
+        flat = [keras.ops.reshape(tensor, (-1, math.prod(tensor.shape[1:]))) for tensor in inputs]
+        return keras.ops.concatenate([keras.ops.cast(tensor, "float32") for tensor in flat], axis=1)
 
 
 def _number_of_batches(data: Any, batch_size: int) -> int:

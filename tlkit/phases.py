@@ -22,12 +22,24 @@ def require_stage(name: str, stages: Sequence[str]) -> None:
         stages: Names of all stages of the network, in order from the input.
 
     Raises:
-        InputError: There is no such stage, or it is the first.
+        InputError: There is no such stage, or it is the first, or what is meant has a strategy of its own.
     """
+    if name == HEAD and name not in stages:
+        raise InputError("Expected a stage to train from. Received: 'head'. The head alone is strategy 'frozen'.")
+    if name == INPUT and name not in stages:
+        raise InputError("Expected a stage to train from. Received: 'input'. Training everything is strategy 'full'.")
     if name not in stages:
         raise unknown_name("stage", name, stages)
     if name == stages[0]:
         raise trains_everything(name)
+
+
+def no_epochs(strategy: str) -> InputError:
+    """Returns what is raised where a strategy that trains by gradients is given no epochs."""
+    return InputError(
+        f"Expected at least one epoch for strategy {strategy!r}. Received: 0, which would train nothing but the head. "
+        "For the head alone there is strategy 'frozen'."
+    )
 
 
 def trains_everything(name: str) -> InputError:
@@ -75,13 +87,8 @@ class Phase:
     only_if_better: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("name", "train_from"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(f"Expected {name} of a phase as text. Received: {getattr(self, name)!r}.")
-        for name in ("epochs", "patience"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-                raise InputError(f"Expected {name} of a phase as a whole number. Received: {value!r}.")
+        for item in fields(self):
+            _check_kind(item.name, getattr(self, item.name), item.type)
         _check_rate(self.learning_rate)
         for name, value, valid, told in (
             ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0 up to 1"),
@@ -108,6 +115,8 @@ class Phase:
         Raises:
             InputError: A field is unknown or missing, or a value out of range.
         """
+        if not isinstance(values, Mapping):
+            raise InputError(f"Expected the fields of a phase by name, as to_dict gives them. Received: {values!r}.")
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:
@@ -115,6 +124,22 @@ class Phase:
         if "name" not in values:
             raise InputError(f"Expected a phase with a name. Received: {dict(values)!r}.")
         return cls(**values)
+
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {  # What a field may be, by its annotation; and in words.
+    "str": ((str,), "as text"),
+    "int": ((int,), "as a whole number"),
+    "int | None": ((int, type(None)), "as a whole number, or None"),
+    "float": ((int, float), "as a number"),
+    "float | str": ((int, float, str), "as a number, or 'auto'"),
+    "bool": ((bool,), "as True or False"),
+}
+
+
+def _check_kind(name: str, value: Any, annotation: Any) -> None:
+    kinds, told = KINDS[annotation]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or value == "":
+        raise InputError(f"Expected {name} of a phase {told}. Received: {value!r}.")
 
 
 def _check_rate(rate: float | str) -> None:
@@ -132,7 +157,14 @@ def describe(phases: Sequence[Phase]) -> str:
         Phase  Trains from  Epochs      Rate   Layer decay  Weight decay  Warm-up  Patience  Optimizer  BatchNorm ...
         head   head         convex fit  -      -            -             -        -         -          frozen    ...
         body   input        10          0.001  1            0             0.1      -         adamw      frozen    ...
+
+    Raises:
+        InputError: These are no phases.
     """
+    if not isinstance(phases, Sequence) or not all(isinstance(phase, Phase) for phase in phases):
+        raise InputError(
+            f"Expected a tuple of tlkit.Phase, as tlkit.strategies.get_strategy gives it. Received: {phases!r}."
+        )
     rows = [COLUMNS, *(_cells(phase) for phase in phases)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

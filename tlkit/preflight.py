@@ -11,7 +11,7 @@ from tlkit.backbones.registry import Backbone, get_backbone
 from tlkit.config import AUTO, DEFAULT_STORE_SCALE, Config
 from tlkit.config_files import ConfigError
 from tlkit.errors import InputError
-from tlkit.phases import require_stage
+from tlkit.phases import no_epochs, require_stage
 
 if TYPE_CHECKING:
     from tlkit.data.manifest import Manifest
@@ -39,7 +39,7 @@ def preflight(config: Config, *, new: bool = True) -> tuple[Config, Manifest]:
 
     problems: list[str] = []
     manifest: Manifest | None = None
-    for check in (_check_backbone, _check_weights, *([_check_output] if new else [])):
+    for check in (_check_backbone, _check_weights, _check_epochs, *([_check_output] if new else [])):
         try:
             config = check(config)
         except InputError as error:
@@ -108,6 +108,12 @@ def _check_weights(config: Config) -> Config:
             f"Expected weights to be imagenet, none or a file. Received: {weights!r}, which is not a file that exists."
         )
     return changed(config, "model", weights=str(Path(weights).resolve()))
+
+
+def _check_epochs(config: Config) -> Config:
+    if config.training.epochs == 0 and config.training.strategy != "frozen":
+        raise no_epochs(config.training.strategy)
+    return config
 
 
 def _check_output(config: Config) -> Config:

@@ -14,7 +14,7 @@ from tlkit.backbones.registry import Backbone, Stage, list_backbones
 from tlkit.config import AUTO, STRATEGIES
 from tlkit.errors import InputError, unknown_name
 from tlkit.graph import feature_layer, layers_after
-from tlkit.phases import HEAD, INPUT, Phase, trains_everything
+from tlkit.phases import HEAD, INPUT, Phase, no_epochs, require_stage, trains_everything
 
 CONVEX_HEAD = Phase("head", HEAD, convex_head=True)
 # The rate is compared in benchmarks/recipes.md. At first it may lose what the convex head found, and a phase that does
@@ -53,9 +53,10 @@ def get_strategy(
     """
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, STRATEGIES)
-    if last_stages is not None and last_stages not in (names := [stage.name for stage in stages]):
-        raise unknown_name("stage", last_stages, names)
-    phases = _phases(name, [stage.name for stage in stages], last_stages)
+    names = [stage.name for stage in stages]
+    if last_stages is not None:
+        require_stage(last_stages, names)
+    phases = _phases(name, names, last_stages)
     given = {key: value for key, value in changes.items() if value is not None}
     for key in given:
         if key not in (known := CONVEX_HEAD.to_dict()):
@@ -63,10 +64,7 @@ def get_strategy(
     if name == "frozen":
         return (replace(phases[0], **given),)
     if given.get("epochs") == 0:
-        raise InputError(
-            f"Expected at least one epoch for strategy {name!r}. Received: 0, which would train nothing but the head. "
-            "For the head alone there is strategy 'frozen'."
-        )
+        raise no_epochs(name)
     return tuple(_changed(phase, given, augmented) if phase.epochs else phase for phase in phases)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit import console, interruption, run, run_state
 from tlkit.config import Config
-from tlkit.config_conditions import idle_options
+from tlkit.config_conditions import doubtful_choices, idle_options
 from tlkit.errors import InputError
 from tlkit.preflight import changed, preflight
 from tlkit.preparing import classifier_of, pooled_features_of, prepare_backbone_of, prepare_data
@@ -39,7 +39,7 @@ def finetune(config: Config) -> Path:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the folder stays, and how to go on was told.
     """
     config, manifest = preflight(config)
-    for line in idle_options(config):
+    for line in (*idle_options(config), *doubtful_choices(config)):
         console.warn(f"  {line}")
     assert config.run.output is not None
     folder = Path(config.run.output)

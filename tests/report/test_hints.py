@@ -148,6 +148,13 @@ def test_hint_for_its_cause(healthy: Facts, change: Callable[[Facts], None], sev
     assert [hint["severity"] for hint in hints if text in hint["text"]] == [severity], hints
 
 
+def test_what_names_one_class_is_not_said_to_have_learnt_by_heart(healthy: Facts) -> None:
+    facts = copy.deepcopy(healthy)
+    learnt_by_heart(facts)
+    one_class_named(facts)
+    assert not any("by heart" in hint["text"] for hint in make_hints(facts))
+
+
 def test_warnings_come_first_and_the_list_ends(healthy: Facts) -> None:
     facts = copy.deepcopy(healthy)
     for change in (confused_pair, sure_mistakes, learnt_by_heart, still_improving, wide_interval, validation_flatters):

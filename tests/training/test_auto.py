@@ -67,7 +67,7 @@ def test_what_does_not_help_is_undone(digits: tuple[Arrays, Arrays], small_net: 
     assert [layer.name for layer in model.layers if layer.trainable and layer.weights] == ["head"]
     columns = history.history
     assert not any(best for phase, best in zip(columns["phase"], columns["best"], strict=True) if phase != "probe")
-    assert "was not worth it" in tell_outcome(history.outcomes[1])
+    assert "gained nothing, and what it began with stays" in tell_outcome(history.outcomes[1])
     assert gains_table(history.outcomes)["kept"].tolist() == [True, False, False]
 
 

@@ -30,7 +30,7 @@ def compute(
         extraction: Cache on or off, the engine, the storage.
     """
     with step(_told(plan_activations(prefix, data, extraction), name), "images") as on_progress:
-        return activations(prefix, data, on_progress, extraction)
+        return activations(prefix, data, on_progress, extraction, name)
 
 
 def _told(plan: Plan | None, name: str) -> str:

@@ -90,7 +90,11 @@ def plan_activations(prefix: keras.Model, data: Any, extraction: ExtractionConfi
 
 
 def activations(
-    prefix: keras.Model, data: Any, on_progress: OnProgress | None = None, extraction: ExtractionConfig = DEFAULT
+    prefix: keras.Model,
+    data: Any,
+    on_progress: OnProgress | None = None,
+    extraction: ExtractionConfig = DEFAULT,
+    name: str = "",
 ) -> Activations:
     """Runs a frozen prefix over a data set, or finds in the cache what it gave before.
 
@@ -104,18 +108,19 @@ def activations(
         data: What `keras.Model.fit` takes, with labels.
         on_progress: Called with (images done, images in all); for data that are not ours, with batches.
         extraction: Cache on or off, the engine, the storage.
+        name: Of the data, for messages, such as `"training"`.
 
     Returns:
         The rows. With the cache off they are computed anew whenever they are read.
 
     Raises:
-        InputError: There are no labels, or an engine that is asked for is not installed.
+        InputError: There are no labels, inputs hold NaN or infinity, or an engine that is asked for is not installed.
     """
     data = in_order(data)
     if extraction.cache == "off":
-        return _uncached(prefix, data, on_progress)
+        return _uncached(prefix, data, on_progress, name)
     if not isinstance(data, ImageDataset):
-        rows, labels = predict_in_order(prefix, data, on_progress=on_progress)
+        rows, labels = predict_in_order(prefix, data, on_progress=on_progress, name=name)
         return Activations(rows, _required(labels))
     labels = _required(data.labels)
     if not is_worth_keeping(prefix, extraction.storage):
@@ -132,12 +137,12 @@ def activations(
         return work.without_cache(labels, str(error), on_progress)
 
 
-def _uncached(prefix: keras.Model, data: Any, on_progress: OnProgress | None) -> Activations:
+def _uncached(prefix: keras.Model, data: Any, on_progress: OnProgress | None, name: str) -> Activations:
     if isinstance(data, ImageDataset):
         return Activations(LiveRows(prefix, data), _required(data.labels))
     if isinstance(data, tuple):
         return Activations(LiveRows(prefix, data[0]), np.asarray(data[1]))
-    rows, labels = predict_in_order(prefix, data, on_progress=on_progress)
+    rows, labels = predict_in_order(prefix, data, on_progress=on_progress, name=name)
     note = "These data give batches in an order of their own: what is frozen is computed once, in spite of cache off."
     return Activations(rows, _required(labels), (note,))
 

@@ -141,7 +141,10 @@ def get_backbone(name: str) -> Backbone:
     try:
         return by_key[_key(name)]
     except KeyError:
-        raise unknown_name("backbone", name, [backbone.name for backbone in _all()]) from None
+        names = [backbone.name for backbone in _all()]
+        kind = name.partition(":")[0] + ":"
+        alike = [known for known in names if known.startswith(kind)] if ":" in name else []
+        raise unknown_name("backbone", name, alike or names) from None
 
 
 def list_backbones(pattern: str = "*") -> tuple[Backbone, ...]:

@@ -47,7 +47,7 @@ def option_parameter(option: Option, kind: Any) -> Parameter:
     if option.type is bool:
         switch = typer.Option(f"{option.flag}/--no-{option.flag[2:]}", help=option.rule.help, show_default=False)
         return Parameter(option.name, kind, default=None, annotation=Annotated[bool | None, switch])
-    metavar = {int: "INTEGER", float: "NUMBER", str: "TEXT"}[option.type]
+    metavar = "|".join([{int: "INTEGER", float: "NUMBER", str: "TEXT"}[option.type], *option.rule.words])
     default = "" if option.default in (None, "") else f" [default: {option.default}]"
     declared = typer.Option(option.flag, help=option.rule.help + default, metavar=metavar, show_default=False)
     return Parameter(option.name, kind, default=None, annotation=Annotated[str | None, declared])

@@ -108,11 +108,16 @@ def _about_missing_parts(facts: dict[str, Any]) -> Iterator[Hint]:
             f"known about {listed(without)}."
         )
     never = [row["class_name"] for row in rows if row["predicted"] == 0 and row["support"] > 0]
-    named = [row["class_name"] for row in rows if row["predicted"] > 0]
+    named = _named(facts)
     if len(named) == 1 and never:
         yield _warning(f"The model names {listed(named)} for every image: it has learnt nothing to tell classes apart.")
     elif never:
         yield _warning(f"The model never names {listed(never)}.")
+
+
+def _named(facts: dict[str, Any]) -> list[str]:
+    """Returns the classes that the model names for any image."""
+    return [row["class_name"] for row in facts["per_class"] if row["predicted"] > 0]
 
 
 def _about_weak_classes(facts: dict[str, Any]) -> Iterator[Hint]:
@@ -203,6 +208,8 @@ def _best_row(phase: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _about_fit(facts: dict[str, Any]) -> Iterator[Hint]:
+    if len(_named(facts)) == 1:  # What is told of that is graver, and would contradict this.
+        return
     for phase in facts["training"]["phases"][-1:]:  # The last phase is the one that made the model.
         best = _best_row(phase)
         if best and best["accuracy"] is not None and best["val_accuracy"] is not None:

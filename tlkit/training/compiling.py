@@ -23,12 +23,15 @@ SHORTEST_TRIAL = 500  # Steps of a phase below which compiling twice costs more 
 
 
 def gives_probabilities(model: keras.Model) -> bool:
-    """Tells whether the model's output went through softmax or sigmoid; the last layer says so."""
+    """Tells whether the model's output went through softmax; the last layer says so."""
     activation = getattr(model.layers[-1], "activation", None)
-    return isinstance(model.layers[-1], layers.Softmax) or activation in (
-        keras.activations.softmax,
-        keras.activations.sigmoid,
-    )
+    return isinstance(model.layers[-1], layers.Softmax) or activation is keras.activations.softmax
+
+
+def gives_logits_or_softmax(model: keras.Model) -> bool:
+    """Tells whether the model's output is what a softmax makes, or what it takes."""
+    activation = getattr(model.layers[-1], "activation", None)
+    return gives_probabilities(model) or activation in (None, keras.activations.linear)
 
 
 def compile_part(

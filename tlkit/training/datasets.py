@@ -16,11 +16,10 @@ from tlkit.data.loader import ImageDataset
 from tlkit.errors import InputError
 from tlkit.features import batches
 from tlkit.probe import class_balance
+from tlkit.training.checks import checked_labels
 from tlkit.views import ViewDataset
 
 BATCH_SIZE = 32  # For arrays; datasets bring their own.
-CHECKED_ROWS = 1024  # Of an array at a time.
-ENDLESS = -1  # tf.data.INFINITE_CARDINALITY
 
 
 @dataclass(frozen=True)
@@ -50,92 +49,6 @@ class Part:
         return (len(self.labels) - (self.steps - 1) * self.batch_size) / self.batch_size
 
 
-def check_arrays(data: Any, num_classes: int, name: str) -> None:
-    """Looks at data given as arrays before anything is computed: shapes, labels, and values that are no numbers.
-
-    Raises:
-        InputError: With what is wrong, and in which image.
-    """
-    data = without_augmentation(data)
-    if isinstance(data, ImageDataset):
-        checked_labels(data.labels, num_classes, name)
-    if not isinstance(data, tuple | list):
-        return
-    if len(data) != 2 or not all(hasattr(array, "shape") for array in data):
-        raise InputError(
-            f"Expected {name} data as a pair of arrays (images, labels), or as a dataset. Received: a "
-            f"{type(data).__name__} of {len(data)}. Weights by image are not supported; recipe=Recipe(balance=True) "
-            "weights classes."
-        )
-    images, labels = data
-    if len(images) != len(labels) or not len(images):
-        raise InputError(
-            f"Expected as many {name} labels as images, and at least one. Received: {len(images)} images, "
-            f"{len(labels)} labels."
-        )
-    checked_labels(np.asarray(labels), num_classes, name)
-    check_finite(np.asarray(images), f"{name} image")
-
-
-def check_shape(data: Any, input_shape: tuple[int | None, ...], name: str) -> None:
-    """Makes sure that images given as arrays, or by data sets of ours, are such as the model takes.
-
-    Args:
-        data: What `keras.Model.fit` takes.
-        input_shape: Of the model, the batch first; None where any number will do.
-        name: "training" or "validation".
-
-    Raises:
-        InputError: They have another shape.
-    """
-    data = without_augmentation(data)
-    if isinstance(data, ImageDataset):
-        size = data.store.transform.image_size
-        shape: tuple[int, ...] = (size, size, 3)
-    elif isinstance(data, tuple | list):
-        shape = tuple(data[0].shape[1:])
-    else:
-        return
-    expected = input_shape[1:]
-    if len(shape) != len(expected) or any(known not in (None, had) for known, had in zip(expected, shape, strict=True)):
-        raise InputError(f"Expected {name} images of shape {expected}. Received: {shape}.")
-
-
-def check_finite(array: np.ndarray, name: str) -> None:
-    """Raises InputError where a float array holds NaN or infinity, with the first such row."""
-    if array.dtype.kind != "f":
-        return
-    for start in range(0, len(array), CHECKED_ROWS):
-        rows = array[start : start + CHECKED_ROWS]
-        wrong = ~np.isfinite(rows.reshape(len(rows), -1).sum(axis=1, dtype="float64"))
-        if wrong.any():
-            raise InputError(f"Expected finite numbers. Received: NaN or infinity in {name} {start + wrong.argmax()}.")
-
-
-def checked_labels(labels: np.ndarray | None, num_classes: int, name: str) -> np.ndarray:
-    """Returns labels as int64 (n,); one-hot ones are turned into class numbers.
-
-    Raises:
-        InputError: There are none, or they are out of range or of another shape.
-    """
-    expected = f"Expected integer {name} labels of shape (images,) from 0 to {num_classes - 1}. Received: "
-    if labels is None:
-        raise InputError(f"{expected}none. Give batches (images, labels).")
-    if labels.ndim == 2 and labels.shape[1] == num_classes:
-        labels = labels.argmax(axis=1)  # One-hot labels, as Keras users often have them.
-    elif labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise InputError(f"{expected}shape {labels.shape}.")
-    if labels.dtype.kind not in "iufb":
-        raise InputError(f"{expected}values such as {str(labels[0])!r}. Number the classes first.")
-    if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
-        raise InputError(f"{expected}numbers such as {labels[labels != np.round(labels)][0]:g}.")
-    if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
-        raise InputError(f"{expected}{labels.min()} to {labels.max()}.")
-    return labels.astype("int64")
-
-
 def prepare(
     data: Any, num_classes: int, name: str, *, batch_size: int | None = None, shuffle: bool = False, seed: int = 0
 ) -> Part:
@@ -153,7 +66,8 @@ def prepare(
         seed: Of that order.
 
     Raises:
-        InputError: Labels are missing or out of range, or the data cannot be given another batch size.
+        InputError: Labels are missing or out of range, images hold NaN or infinity, or the data cannot be given another
+            batch size.
     """
     if isinstance(data, tuple | list):
         labels = checked_labels(np.asarray(data[1]), num_classes, name)
@@ -167,9 +81,7 @@ def prepare(
         labels = checked_labels(data.labels, num_classes, name)
         own = _changed(data, batch_size or data.batch_size, shuffle, seed)
         return Part(own, labels, own.batch_size, getattr(own, "one_hot", False))
-    if hasattr(data, "cardinality") and int(data.cardinality()) == ENDLESS:
-        raise InputError(f"Expected {name} data that end. Received: an endless tf.data.Dataset. Leave .repeat() out.")
-    found = list(_labels(data))
+    found = list(_labels(data, name))
     if not found:
         raise InputError(f"Expected {name} data with at least one batch. Received: none.")
     labels = checked_labels(np.concatenate(found), num_classes, name)
@@ -224,8 +136,8 @@ def _rebatched(data: Any, size: int, batch_size: int) -> Any:
     )
 
 
-def _labels(data: Any) -> Iterator[np.ndarray]:
-    for _, labels in batches(data):
+def _labels(data: Any, name: str) -> Iterator[np.ndarray]:
+    for _, labels in batches(data, name=name):
         if labels is None:
             raise InputError("Expected batches of (images, labels). Received images without labels.")
         yield labels

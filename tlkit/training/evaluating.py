@@ -10,8 +10,8 @@ import numpy as np
 
 from tlkit.evaluation import evaluate_probabilities
 from tlkit.features import predict_in_order
+from tlkit.training.checks import checked_labels
 from tlkit.training.compiling import gives_probabilities
-from tlkit.training.datasets import checked_labels
 
 
 def evaluate(

@@ -18,7 +18,9 @@ from tlkit.errors import InputError
 from tlkit.graph import as_functional, head_dense
 from tlkit.phases import Phase
 from tlkit.regularisation import require_branches
-from tlkit.training.datasets import check_arrays, check_shape, without_augmentation
+from tlkit.training.checks import check_data, tell_missing_classes
+from tlkit.training.compiling import gives_logits_or_softmax
+from tlkit.training.datasets import without_augmentation
 from tlkit.training.determinism import enable_determinism
 from tlkit.training.job import Job, Step, silent
 from tlkit.training.outcome import FineTuneHistory, PhaseOutcome
@@ -61,7 +63,7 @@ def fine_tune(
         model: A functional or Sequential model with one input, a global pooling (or Flatten) layer and a Dense head
             that gives softmax probabilities or logits; `build_classifier` makes one, any other will do.
         data: What `keras.Model.fit` takes as training data: a `PyDataset`, a `tf.data.Dataset`, or `(x, y)`, with
-            integer labels of shape (batch,) from 0 to classes - 1.
+            integer labels of shape (batch,) from 0 to classes - 1, or one-hot ones of shape (batch, classes).
         validation_data: The same for validation, in the same order in every pass: it chooses the penalty of the convex
             head and the best epochs, and shows what each phase gained.
         strategy: Name of a strategy (see `tlkit.strategies.get_strategy`), or phases of your own.
@@ -86,14 +88,15 @@ def fine_tune(
         `outcomes` what each phase gave on the validation images.
 
     Raises:
-        InputError: The model cannot be split into base and head, a phase would train nothing, labels are out of range,
-            arrays hold NaN, the loss is not finite before any training, a name is unknown, or the checkpoint is that
-            of a training with other settings.
+        InputError: The model cannot be split into base and head, a phase would train nothing, labels are missing or
+            out of range, data hold NaN or never end, the loss is not finite before any training, a name is unknown, an
+            argument would be passed over, or the checkpoint is that of a training with other settings.
         OSError: The state cannot be saved; what was saved before stays.
     """
     model = as_functional(model)  # Of a Sequential model's own layers.
     num_classes = head_dense(model).units
-    _check_kinds(num_classes, validation_data, strategy, recipe, (train_from, epochs, learning_rate))
+    _check_head(model, num_classes)
+    _check_kinds(validation_data, strategy, recipe, callbacks, (train_from, epochs, learning_rate))
     stages = strategies.stages_of(model)
     if isinstance(strategy, str):
         changes = {"epochs": epochs, "learning_rate": learning_rate}
@@ -101,8 +104,7 @@ def fine_tune(
         strategy = strategies.phases_for(model, strategy, train_from=train_from, augmented=augmented, **changes)
     strategies.check_phases(model, strategy, stages)
     for part, name in zip((data, validation_data), PARTS, strict=True):
-        check_arrays(part, num_classes, name)
-        check_shape(part, model.input_shape, name)
+        check_data(without_augmentation(part), model.input_shape, num_classes, name)
     recipe = recipe or Recipe()
     whole = [phase for phase in strategy if phase.epochs and strategies.cut_of(model, phase, stages) is None]
     if recipe.stochastic_depth and not whole:
@@ -112,7 +114,7 @@ def fine_tune(
         )
     if recipe.stochastic_depth:
         require_branches(model)
-    notes = (enable_determinism(),) if recipe.deterministic else ()
+    notes = (*((enable_determinism(),) if recipe.deterministic else ()), *tell_missing_classes(data, num_classes))
     history = FineTuneHistory()
     history.set_model(model)
     history.on_train_begin()
@@ -128,15 +130,24 @@ def fine_tune(
     return history
 
 
-def _check_kinds(
-    num_classes: int, validation_data: Any, strategy: Any, recipe: Any, changes: tuple[Any, Any, Any]
-) -> None:
-    """Raises InputError where an argument is of another kind, or would be passed over."""
+def _check_head(model: keras.Model, num_classes: int) -> None:
     if num_classes < 2:
         raise InputError(
             "Expected a head of one unit a class, at least two. Received: a Dense layer of 1 unit. For two classes "
             "end with Dense(2) and softmax."
         )
+    if not gives_logits_or_softmax(model):
+        raise InputError(
+            "Expected a head that gives softmax probabilities or logits, for classes of which one is right. Received: "
+            f"activation {model.layers[-1].activation.__name__!r} in {model.layers[-1].name!r}. Build the head anew "
+            "with softmax."
+        )
+
+
+def _check_kinds(
+    validation_data: Any, strategy: Any, recipe: Any, callbacks: Any, changes: tuple[Any, Any, Any]
+) -> None:
+    """Raises InputError where an argument is of another kind, or would be passed over."""
     if validation_data is None:
         raise InputError(
             "Expected validation_data, which choose the penalty of the head and the best epochs. Received: None. Set "
@@ -144,18 +155,27 @@ def _check_kinds(
         )
     if recipe is not None and not isinstance(recipe, Recipe):
         raise InputError(f"Expected recipe=Recipe(...). Received: a {type(recipe).__name__}.")
+    if not isinstance(callbacks, Sequence) or not all(isinstance(one, keras.callbacks.Callback) for one in callbacks):
+        raise InputError(
+            f"Expected callbacks as a list of keras.callbacks.Callback. Received: a {type(callbacks).__name__}."
+        )
+    train_from, epochs, learning_rate = changes
+    if strategy == "frozen":
+        where = "with strategy 'frozen', which fits the head without gradients. Give epochs too, or use 'partial'"
+        _refuse((train_from, None, learning_rate if epochs is None else None), where)
     if isinstance(strategy, str):
         return
     if not isinstance(strategy, Sequence) or not all(isinstance(phase, Phase) for phase in strategy):
         raise InputError(
             f"Expected the name of a strategy, or a tuple of tlkit.Phase. Received: a {type(strategy).__name__}."
         )
+    _refuse(changes, "beside phases of your own. Say it in the phases themselves")
+
+
+def _refuse(changes: tuple[Any, Any, Any], where: str) -> None:
     for name, value in zip(("train_from", "epochs", "learning_rate"), changes, strict=True):
         if value is not None:
-            raise InputError(
-                f"Expected {name} in the phases themselves, where phases of your own are given. Received: {name}="
-                f"{value!r} beside them."
-            )
+            raise InputError(f"Expected no {name} {where}. Received: {name}={value!r}.")
 
 
 def _run(

@@ -24,7 +24,7 @@ from tlkit.training.compiling import choose_jit, compile_part
 from tlkit.training.datasets import Part, class_weights
 from tlkit.training.job import Job
 from tlkit.training.keeping import KeepState, last_good, put_back
-from tlkit.training.outcome import GIVEN_UP
+from tlkit.training.outcome import GIVEN_UP, WENT_BACK
 from tlkit.training.position import ORDER_OF_THEIR_OWN, FromStep, begin_at, has_position
 from tlkit.training.range_test import find_learning_rate
 from tlkit.training.saves import FitState
@@ -70,12 +70,14 @@ class Fitted:
         notes: What the user should know, one line each.
         flow: How gradients flowed, where that was recorded.
         gave_up: Seconds of an epoch, where not even one fitted in the time; else None.
+        went_back: Whether no epoch was better than the weights it began with, which it then ends with.
     """
 
     rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...] = ()
     gave_up: float | None = None
     flow: dict[str, Any] | None = None
+    went_back: bool = False
 
 
 def train_part(job: Job, part: keras.Model, phase: Phase, fitting: Fitting, start: list[np.ndarray]) -> Fitted:
@@ -233,10 +235,13 @@ class _Training:
         notes, budget, flow = keeper.choices["notes"], keeper.known.get("budget"), keeper.known.get("flow")
         if budget is not None and budget.gave_up:
             return Fitted((), notes, budget.epoch_seconds)
-        rows = _rows(self.phase, keeper.logs, keeper.known["best"].best_epoch)
+        best = keeper.known["best"].best_epoch
+        rows = _rows(self.phase, keeper.logs, best)
         if budget is not None and budget.ended:
             notes = (*notes, _tell_budget(len(rows), self.phase.epochs, time.monotonic() - self.fitting.deadline))
-        return Fitted(rows, notes, flow=self._told(flow) if flow is not None else None)
+        if best is None and rows:
+            notes = (*notes, _tell_return([row["val_tempered_loss"] for row in rows], keeper.choices["start_loss"]))
+        return Fitted(rows, notes, flow=self._told(flow) if flow is not None else None, went_back=best is None)
 
     def given_up(self, state: FitState, error: NotFinite) -> Fitted:
         """Ends with the best weights so far.
@@ -256,13 +261,21 @@ class _Training:
             f"{GIVEN_UP} {error}, after the peak rate was halved. Phase {self.phase.name!r} ends with {kept}, the best "
             "so far. A lower --learning-rate may help."
         )
-        return Fitted(_rows(self.phase, state.facts["logs"], best), (*choices_of(state).notes, note))
+        rows = _rows(self.phase, state.facts["logs"], best)
+        return Fitted(rows, (*choices_of(state).notes, note), went_back=best is None)
 
     def _told(self, flow: GradientFlow) -> dict[str, Any]:
         if flow.model is None:  # All epochs were done before this process began.
             flow.set_model(self.part)
             flow.on_train_begin()
         return describe_flow(self.phase.name, flow.record)
+
+
+def _tell_return(losses: list[float], start: float) -> str:
+    return (
+        f"{WENT_BACK}: the lowest validation log-loss was {min(losses):.3g}, before training {start:.3g}, each at the "
+        "temperature that suits it best. It ends with those weights. A lower --learning-rate or more epochs may help."
+    )
 
 
 def _tell_budget(epochs: int, wanted: int, seconds_over: float) -> str:

@@ -14,6 +14,7 @@ from tlkit.phase_gains import Gain, phase_gains
 from tlkit.phases import HEAD, INPUT, Phase
 
 GIVEN_UP = "Given up:"  # How the note begins of a training that diverged twice.
+WENT_BACK = "No epoch was better than the weights it began with"  # And of one that ended with those.
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class PhaseOutcome:
         probabilities: What the model gave for them at the phase's end, float32 (n, classes); None where it was not
             tried.
         gain: Over what was kept before; None for the first phase.
-        kept: Whether training went on from here.
+        kept: Whether training went on from here; not where it went back to what it began with.
         seconds: How long it took.
         notes: What the user should know, one line each.
         flow: How gradients flowed, from `describe_flow`, where that was recorded.
@@ -80,6 +81,8 @@ def tell_outcome(outcome: PhaseOutcome) -> str:
     reached = f"{accuracy:.1%} of {len(outcome.labels):,} validation images right"
     if any(note.startswith(GIVEN_UP) for note in outcome.notes):
         return f"{what} was given up, for its loss was not finite: {reached}"
+    if any(note.startswith(WENT_BACK) for note in outcome.notes):
+        return f"{what} gained nothing, and what it began with stays: {reached}"
     if outcome.gain is None:
         return f"{what}: {reached}"
     low, high = outcome.gain.accuracy_interval

@@ -13,23 +13,16 @@ from tlkit.augment.batches import AugmentedDataset
 from tlkit.auxiliary import with_auxiliary_losses
 from tlkit.durations import tell_duration
 from tlkit.errors import InputError
-from tlkit.features import predict_in_order
+from tlkit.features import check_finite, predict_in_order
 from tlkit.graph import split_model
 from tlkit.phase_gains import Gain, measure_gain, worth_keeping
 from tlkit.phases import Phase
 from tlkit.regularisation import with_stochastic_depth
 from tlkit.strategies import apply_phase, auxiliary_layers, cut_of
 from tlkit.training.augmented import MIXES_ALONE, Augmented, tell_head
+from tlkit.training.checks import checked_labels
 from tlkit.training.compiling import gives_probabilities
-from tlkit.training.datasets import (
-    BATCH_SIZE,
-    Part,
-    check_finite,
-    checked_labels,
-    prepare,
-    with_labels_like,
-    without_augmentation,
-)
+from tlkit.training.datasets import BATCH_SIZE, Part, prepare, with_labels_like, without_augmentation
 from tlkit.training.fitting import fit_part
 from tlkit.training.gradient_training import Fitted
 from tlkit.training.head import record_probe, set_convex_head, set_head_on_views
@@ -72,7 +65,7 @@ def run_phase(job: Job, phase: Phase, deadline: float) -> PhaseOutcome:
         job.model.set_weights(before)
         return _not_tried(phase, began, (*trained.fitted.notes, _too_long(trained.fitted.gave_up)))
     gain = _gain(job, trained)
-    kept = not phase.only_if_better or (gain is not None and worth_keeping(gain))
+    kept = _is_kept(phase, gain, trained.fitted.went_back)
     if before is not None and not kept:
         job.model.set_weights(before)
     for row in trained.fitted.rows:
@@ -80,6 +73,12 @@ def run_phase(job: Job, phase: Phase, deadline: float) -> PhaseOutcome:
     notes, seconds = trained.fitted.notes, time.monotonic() - began
     flow = trained.fitted.flow
     return PhaseOutcome(phase, trained.labels, trained.probabilities, gain, kept, seconds, notes, flow)
+
+
+def _is_kept(phase: Phase, gain: Gain | None, went_back: bool) -> bool:
+    if phase.only_if_better:
+        return gain is not None and worth_keeping(gain)
+    return gain is None or phase.convex_head or not went_back
 
 
 def _not_tried(phase: Phase, began: float, notes: tuple[str, ...]) -> PhaseOutcome:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
-from tlkit.config import AUTO, AUTO_SECONDS, ExtractionConfig, TrainingConfig, options
+from tlkit.config import AUTO, AUTO_SECONDS, ExtractionConfig, Option, TrainingConfig, options
+from tlkit.config_files import convert, wrong_type
 from tlkit.durations import parse_duration
 from tlkit.errors import InputError
 from tlkit.probe import HeadOptions
+
+NO_EXTRACTION = "Expected extraction=tlkit.config.ExtractionConfig(...)."
 
 
 @dataclass(frozen=True)
@@ -58,24 +62,38 @@ class Recipe:
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
 
     def __post_init__(self) -> None:
-        rules = {option.name: option.rule for option in options() if option.section == "training"}
+        known = {option.name: option for option in options() if option.section == "training"}
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "extraction":
+                problem = None if isinstance(value, ExtractionConfig) else f"{NO_EXTRACTION} Received: {value!r}."
+            elif item.name == "time_budget":
+                problem = _seconds_problem(value)
+            elif value is None and item.default is None:
                 continue
-            if item.name == "time_budget":
-                if value is not None and (isinstance(value, str) or value <= 0):
-                    raise InputError(f"Expected time_budget as seconds, above 0. Received: {value!r}.")
-            elif value is not None and value not in rules[item.name].words:
-                problem = rules[item.name].problem(item.name, value)
-                if problem:
-                    raise InputError(problem)
+            else:
+                problem = _problem(known[item.name], value)
+            if problem:
+                raise InputError(problem)
         _ = self.head_options  # Refuses what does not go together.
 
     @property
     def head_options(self) -> HeadOptions:
         """How the convex head is fitted."""
         return HeadOptions(self.head, self.penalty, self.balance)
+
+
+def _problem(option: Option, value: Any) -> str | None:
+    """Returns what is wrong with an option's value, which text that spells a number is here, too."""
+    if isinstance(value, str) and option.type is not str and value not in option.rule.words:
+        return wrong_type(option, value)
+    return convert(option, value)[1]
+
+
+def _seconds_problem(value: Any) -> str | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0):
+        return None
+    return f"Expected time_budget as seconds, above 0. Received: {value!r}."
 
 
 def recipe_of(config: TrainingConfig) -> Recipe:
