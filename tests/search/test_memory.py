@@ -18,6 +18,8 @@ SPACE = """[space]
 strategy = "scratch"
 weights = "none"
 batch_size = [8, 1024]
+learning_rate = "default"
+label_smoothing = "default"
 """
 COMMAND = "import sys; from tlkit.cli import main; sys.exit(main())"
 
