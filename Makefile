@@ -16,7 +16,7 @@ OBJECTIVE ?= accuracy
 BUDGET ?= 1h
 N ?= 2
 SEARCH ?= runs/search
-SEARCHING = $(BIN)/tlkit search --data $(DATA) --backbone $(BACKBONE) --algorithm $(ALGORITHM) --objective $(OBJECTIVE) --output $(SEARCH)
+SEARCHING = $(BIN)/tlkit search --data '$(DATA)' --backbone $(BACKBONE) --algorithm $(ALGORITHM) --objective $(OBJECTIVE) --output $(SEARCH)
 
 .DEFAULT_GOAL := help
 SEARCHES := search search-quick search-full search-resume search-workers search-report

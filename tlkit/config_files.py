@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
@@ -151,8 +152,11 @@ def convert(option: Option, value: Any) -> tuple[Any, str | None]:
             value = option.type(value)
         except ValueError:
             return None, wrong_type(option, value)
-    if option.type is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    if option.type in (int, float) and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if option.type is float:  # Also of numpy, whose numbers KerasTuner proposes.
+            value = float(value)
+        elif isinstance(value, numbers.Integral):
+            value = int(value)
     if type(value) is not option.type:
         return None, wrong_type(option, value)
     if isinstance(value, str) and not value.strip():

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tlkit.config import Config
@@ -21,6 +22,7 @@ from tlkit.search.recipes import (
     identity,
     needs_head_alone,
     recipe_of_trial,
+    with_values,
 )
 from tlkit.search.space import Space, describe_space, read_space
 
@@ -126,6 +128,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         ("[space]\noptimizer = { low = 1, high = 2 }", "list of choices"),
         ("[space]\nbatch_size = [16, 'auto']", "one kind"),
         ("[space", "valid TOML"),
+        ("space = 3", "[space] to be a table. Received: 3"),
         ('preset = "fast"', "Unknown preset"),
         ("[space]\ntrain_from = { last = 0 }", "last = 3"),
     ],
@@ -176,6 +179,15 @@ def test_a_trial_is_a_recipe_without_what_does_not_matter() -> None:
     assert (trained.training.learning_rate, trained.augmentation.augment) == (1e-3, "light")
     assert not needs_head_alone(trained)
     assert identity(trained) != identity(trained, epochs=3)
+    assert identity(base) == identity(recipe_of_trial(base, read_space("full"), {"optimizer": "adamw"}))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    """KerasTuner's Bayesian oracle proposes such."""
+    values = {"strength": np.float64(0.5), "batch_size": np.int64(16)}
+    recipe = with_values(Config(), values)
+    assert (recipe.augmentation.strength, recipe.training.batch_size) == (0.5, 16)
+    assert type(recipe.augmentation.strength) is float
 
 
 def test_the_default_recipe_is_that_of_finetune_under_what_the_space_holds_fixed() -> None:

@@ -205,6 +205,27 @@ def test_losers_leave_no_models(make_plan: MakePlan) -> None:
     assert (left, freed) == ([0, 1, 3], 2000)
 
 
+def test_what_repeats_said_is_kept_for_a_search_that_goes_on(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    for number in (7, search_folder.REPEATS_FROM + 1):
+        write_record(plan.folder, Record(number, {}, str(number), "completed", metrics={"accuracy": 0.5}))
+        for name in ("model.keras", search_folder.PROBABILITIES):
+            (trial_folder(plan.folder, number) / name).write_bytes(b"x")
+    search_folder.prune(plan.folder, set())
+    kept = (plan.folder / search_folder.TRIALS).rglob(search_folder.PROBABILITIES)
+    assert [path.parent.name for path in kept] == ["100001"]
+    assert not list(plan.folder.rglob("model.keras"))
+
+
+def test_a_damaged_record_is_told(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    write_record(plan.folder, Record(3, {}, "3", "completed"))
+    file = trial_folder(plan.folder, 3) / "trial.json"
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(InputError, match=r"trial.json as tlkit search wrote it. Received: a damaged file. Remove "):
+        read_records(plan.folder)
+
+
 def test_hyperband_keeps_what_a_higher_rung_may_want(make_plan: MakePlan) -> None:
     plan = make_plan(algorithm="hyperband", max_epochs=9, trials=40)
     space = read_space("quick")

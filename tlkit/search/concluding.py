@@ -26,6 +26,7 @@ from tlkit.search.folder import (
     DEFAULT,
     ENDED,
     PROBABILITIES,
+    REPEATS_FROM,
     RESULT,
     TESTED,
     TRUTH,
@@ -41,7 +42,6 @@ from tlkit.search.plan import Plan
 from tlkit.search.ranking import kept_numbers, ranked
 from tlkit.search.recipes import changed_options, needs_head_alone
 
-REPEATS_FROM = 100_000  # Numbers of repeats: beyond those of proposals, of which more may come on resuming.
 TOLD = {WINNER: "winner", DEFAULT: "default recipe"}
 CURVES = 5  # Of the best trials, beside that of the default recipe.
 
@@ -119,6 +119,9 @@ def _repeats(plan: Plan, executor: Executor, name: str, recipe: Config, number: 
         seed = recipe.training.seed + repeat
         again = replace(recipe, training=replace(recipe.training, seed=seed))
         with console.step(f"Running the {TOLD[name]} again under seed {seed}"):
+            own = trial_folder(plan.folder, number + repeat)
+            if not (own / PROBABILITIES).exists():  # Without them its record is of no use.
+                shutil.rmtree(own, ignore_errors=True)
             record = executor.run(Trial(number + repeat, again, {}, seed=seed))
         if record.status == COMPLETED:
             folders.append(trial_folder(plan.folder, record.original))

@@ -41,6 +41,9 @@ def read_entries(spec: str, base: Config, problems: list[str]) -> tuple[str, Ent
         if name not in ("preset", "space"):
             problems.append(f"{spec}: {unknown_name('table', name, ('preset', 'space'))}")
     own = tables.get("space", {})
+    if not isinstance(own, dict):
+        problems.append(f"{spec}: Expected [space] to be a table. Received: {own!r}.")
+        return spec, {}, set()
     preset = tables.get("preset", "quick")
     entries: Entries = {}
     if preset not in PRESETS:
@@ -48,9 +51,6 @@ def read_entries(spec: str, base: Config, problems: list[str]) -> tuple[str, Ent
     else:
         single = own["backbone"] if isinstance(own.get("backbone"), str) else None
         entries = preset_entries(preset, _with_backbone(base, single))
-    if not isinstance(own, dict):
-        problems.append(f"{spec}: Expected [space] to be a table. Received: {own!r}.")
-        return spec, entries, set()
     merged = {name: entry for name, entry in (entries | own).items() if entry != UNSEARCHED}
     return spec, merged, {name for name, entry in own.items() if isinstance(entry, list | dict)}
 

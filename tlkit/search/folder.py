@@ -30,6 +30,7 @@ LOG = "log.txt"
 TASK = "task.json"
 TASK_RESULT = "result.json"
 PROBABILITIES = "validation.npy"
+REPEATS_FROM = 100_000  # Numbers of repeats: beyond those of proposals, of which more may come on resuming.
 CHECKPOINT = "checkpoint.npz"
 TRUTH = "validation.json"
 CLOCK = "clock.json"
@@ -114,7 +115,13 @@ def read_records(folder: Path) -> list[Record]:
     """Returns the trials that have a record, in order of their numbers."""
     found = []
     for path in sorted((folder / TRIALS).glob(f"*/{RECORD}")):
-        found.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
+        try:
+            found.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, TypeError):
+            raise InputError(
+                f"Expected {path} as tlkit search wrote it. Received: a damaged file. Remove {path.parent}, and the "
+                "trial is run again."
+            ) from None
     return found
 
 
@@ -171,7 +178,7 @@ def owned(folder: Path) -> Iterator[None]:
 def prune(folder: Path, kept: set[int]) -> int:
     """Removes models, checkpoints and probabilities of trials that are not to be kept; returns the bytes freed.
 
-    Records, recipes, histories and logs stay.
+    Records, recipes, histories and logs stay, and of repeats the probabilities, which a search that goes on compares.
     """
     freed = 0
     for path in sorted((folder / TRIALS).glob("*")):
@@ -180,7 +187,8 @@ def prune(folder: Path, kept: set[int]) -> int:
         record = path / RECORD
         if not record.exists() or json.loads(record.read_text(encoding="utf-8"))["status"] == RUNNING:
             continue  # At work in another process.
-        for name in (run.MODEL, CHECKPOINT, PROBABILITIES):
+        repeated = path.name.isdecimal() and int(path.name) >= REPEATS_FROM
+        for name in (run.MODEL, CHECKPOINT, *(() if repeated else (PROBABILITIES,))):
             if (path / name).exists():
                 freed += (path / name).stat().st_size
                 (path / name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from tlkit import run
 from tlkit.config import SearchConfig
+from tlkit.errors import InputError
 from tlkit.search.hyperparameters import hyperparameters
 from tlkit.search.objectives import Objective
 from tlkit.search.space import Space
@@ -44,7 +45,12 @@ class Kept:
 
     def load(self: Any) -> None:
         """Takes up what `save` wrote; trials that were at work are given out again first."""
-        found = json.loads(self.path.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise InputError(
+                f"Expected {self.path} as tlkit search wrote it. Received: a damaged file. Search anew."
+            ) from None
         self.trials = {name: Trial.from_state(state) for name, state in found["trials"].items()}
         self.set_state(found["oracle"])
         self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]

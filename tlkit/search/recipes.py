@@ -9,6 +9,7 @@ from typing import Any
 
 from tlkit.config import Config, options
 from tlkit.config_files import ConfigError, config_to_toml, convert
+from tlkit.phases import Phase
 from tlkit.search.space import Space
 
 TUNER = "tuner/"  # What KerasTuner's Hyperband keeps among the values.
@@ -58,13 +59,14 @@ def recipe_of_trial(base: Config, space: Space, values: Mapping[str, Any]) -> Co
 
 
 def identity(config: Config, epochs: int | None = None) -> str:
-    """Names a recipe: the same for the same training, whatever its output folder.
+    """Names a recipe: the same for the same training, whatever its output folder, and however its optimizer is told.
 
     Args:
         config: The recipe.
         epochs: After which a trial of hyperband stops, or None.
     """
-    plain = replace(config, run=type(config.run)())
+    optimizer = config.training.optimizer or Phase.optimizer  # That of every strategy.
+    plain = replace(config, run=type(config.run)(), training=replace(config.training, optimizer=optimizer))
     return hashlib.blake2b(f"{config_to_toml(plain)}{epochs}".encode(), digest_size=12).hexdigest()
 
 
