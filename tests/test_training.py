@@ -6,10 +6,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 import tlkit
-from tlkit.errors import InputError
+from tlkit.errors import InputError, NotFiniteError
 from tlkit.features import predict_in_order
 from tlkit.graph import layers_after
 from tlkit.phases import Phase
+from tlkit.search.trial_process import reason_of
 from tlkit.training import fine_tune
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -192,9 +193,10 @@ def test_a_loss_that_is_not_finite_is_told(digits: tuple[Arrays, Arrays]) -> Non
     phase = Phase("wild", "input", epochs=2, learning_rate=1e30, optimizer="sgd")
     model = small_net(None)
     before = model.get_weights()
-    with pytest.raises(InputError, match=r"finite loss.*phase 'wild'.*a lower --learning-rate") as caught:
+    with pytest.raises(NotFiniteError, match=r"finite loss.*phase 'wild'.*a lower --learning-rate") as caught:
         fine_tune(model, train, validation_data=validation, strategy=[phase])
     assert "\n" not in str(caught.value)
+    assert reason_of(caught.value) == "not finite"  # As a search would tell it of a trial.
     for left, right in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(left, right)
 

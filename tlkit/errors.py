@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class NotFiniteError(InputError):
+    """A loss or an output is NaN or infinite: for the images, the weights or the learning rate given."""
+
+
 def nearest(received: str, choices: Iterable[str]) -> str | None:
     """Returns the choice most like `received`, or None where nothing is alike."""
     by_lower_case = {choice.lower(): choice for choice in choices}

@@ -225,7 +225,8 @@ def join_search(settings: SearchConfig) -> None:
     """
     if settings.output is None:
         raise InputError("Expected the folder of the search, which chief and workers share. Name it: --output FOLDER")
-    wait_for_plan(Path(settings.output), PATIENCE_SECONDS)
+    with console.step(f"Waiting for the chief to begin {settings.output}"):
+        wait_for_plan(Path(settings.output), PATIENCE_SECONDS)
     start_keras(compute=False)
     from tlkit.search.service import join
 

@@ -19,7 +19,7 @@ from tlkit import run
 from tlkit.config import Config
 from tlkit.config_files import load_config
 from tlkit.environment import peak_memory_bytes
-from tlkit.errors import InputError
+from tlkit.errors import InputError, NotFiniteError
 from tlkit.preflight import changed, preflight
 from tlkit.search.folder import CHECKPOINT, PROBABILITIES, TASK, TASK_RESULT
 from tlkit.search.objectives import measure
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
     from tlkit.data.manifest import Manifest
     from tlkit.data.store import Store
-
-
-class NotFiniteError(Exception):
-    """Training came to NaN or infinity."""
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from tlkit.analysis.flow_callback import GradientFlow
 from tlkit.analysis.flow_record import describe_flow
 from tlkit.callbacks import AverageWeights, BestWeights, EpochProgress, FiniteLoss, NotFinite, RateLog, TimeBudget
 from tlkit.durations import tell_duration
-from tlkit.errors import InputError
+from tlkit.errors import NotFiniteError
 from tlkit.features import batches
 from tlkit.optimizers import Accumulation
 from tlkit.phases import Phase
@@ -94,7 +94,7 @@ def train_part(job: Job, part: keras.Model, phase: Phase, fitting: Fitting, star
         start: The weights that it has.
 
     Raises:
-        InputError: The loss is not finite before any training.
+        NotFiniteError: The loss is not finite before any training.
     """
     keras.utils.set_random_seed(job.seed)
     state = job.saves.resumed
@@ -136,7 +136,7 @@ def _choose(job: Job, part: keras.Model, phase: Phase, fitting: Fitting) -> tupl
     began = time.monotonic()
     loss = part.evaluate(fitting.validation.data, verbose=0, return_dict=True)["tempered_log_loss"]
     if not math.isfinite(loss):
-        raise InputError(
+        raise NotFiniteError(
             f"Expected a finite loss. Received: {loss} on the validation images before phase {phase.name!r}: "
             "NaN in the images or in the weights."
         )
@@ -247,12 +247,12 @@ class _Training:
         """Ends with the best weights so far.
 
         Raises:
-            InputError: There are none but those of the start, before which nothing was trained.
+            NotFiniteError: There are none but those of the start, before which nothing was trained.
         """
         self.part.set_weights(state.best)
         best = state.facts["best"]["best_epoch"]
         if best is None and not self.phase.convex_head and not self.job.history.outcomes:
-            raise InputError(
+            raise NotFiniteError(
                 f"Expected a finite loss. Received: {error}, after the peak rate was halved, and nothing was learnt "
                 "before. Use a lower --learning-rate."
             )
