@@ -179,35 +179,31 @@ def first_reaching(progress: Progress, score: float) -> float | None:
     return next((when for when, best in progress if best >= score - 1e-6), None)
 
 
+def told_scores(sides: list[Progress], seconds: float) -> str:
+    """Returns the best scores of both sides, when each reached plain's, and the share of the time that ours took."""
+    best = [progress[-1][1] if progress else 0.0 for progress in sides]
+    reached = [first_reaching(progress, best[1]) for progress in sides]
+    share = reached[0] / seconds if reached[0] else float("inf")
+    told = f"{reached[0] or 0:8.0f} / {reached[1] or 0:<8.0f}"
+    return f"    {best[0]:.4f}     {best[1]:.4f}   {told}             {share:.2f}"
+
+
 def compare(minutes: float, seeds: int) -> None:
     """Prints a row for each data set and seed, and the marks."""
     print(f"{os.cpu_count()} cores, {minutes:g} minutes a side, {SIDE} px, images a class: {PER_CLASS}")
     print("data     seed  trials ours/plain  best ours  best plain  seconds to plain's best, ours/plain  of wall time")
     for name in ("digits", "fashion"):
-        runs: list[list[Progress]] = [[], []]
+        runs: list[list[Progress]] = []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as temporary:
                 folder = Path(temporary)
                 data = few_images(name, folder, seed)
                 sides = [side(data, folder, 60 * minutes, seed) for side in (ours, plain)]
-            for side, progress in zip(runs, sides, strict=True):
-                side.append(progress)
-            told = [progress[-1][1] if progress else 0.0 for progress in sides]
-            reached = [first_reaching(progress, told[1]) for progress in sides]
-            share = reached[0] / (60 * minutes) if reached[0] else float("inf")
-            print(
-                f"{name:8s} {seed:4d}  {len(sides[0]):6d} / {len(sides[1]):<6d}     {told[0]:.4f}     {told[1]:.4f}"
-                f"   {reached[0] or 0:8.0f} / {reached[1] or 0:<8.0f}             {share:.2f}",
-                flush=True,
-            )
-        ours_mean, plain_mean = map(mean_over_seeds, runs)
-        reached = [first_reaching(progress, plain_mean[-1][1]) for progress in (ours_mean, plain_mean)]
-        share = reached[0] / (60 * minutes) if reached[0] else float("inf")
-        print(
-            f"{name:8s} mean                       {ours_mean[-1][1]:.4f}     {plain_mean[-1][1]:.4f}"
-            f"   {reached[0] or 0:8.0f} / {reached[1] or 0:<8.0f}             {share:.2f}",
-            flush=True,
-        )
+            runs.append(sides)
+            trials = f"{len(sides[0]):6d} / {len(sides[1]):<6d}"
+            print(f"{name:8s} {seed:4d}  {trials} {told_scores(sides, 60 * minutes)}", flush=True)
+        means = [mean_over_seeds(list(side)) for side in zip(*runs, strict=True)]
+        print(f"{name:8s} mean  {'':15s} {told_scores(means, 60 * minutes)}", flush=True)
 
 
 BODY_SPACE = """[space]

@@ -12,6 +12,7 @@ from tlkit.errors import InputError, unknown_name
 
 HEAD, INPUT = "head", "input"
 BATCH_NORM = ("frozen", "trained")
+STRATEGIES_OF = {HEAD: "The head alone is strategy 'frozen'.", INPUT: "Training everything is strategy 'full'."}
 
 
 def require_stage(name: str, stages: Sequence[str]) -> None:
@@ -24,11 +25,9 @@ def require_stage(name: str, stages: Sequence[str]) -> None:
     Raises:
         InputError: There is no such stage, or it is the first, or what is meant has a strategy of its own.
     """
-    if name == HEAD and name not in stages:
-        raise InputError("Expected a stage to train from. Received: 'head'. The head alone is strategy 'frozen'.")
-    if name == INPUT and name not in stages:
-        raise InputError("Expected a stage to train from. Received: 'input'. Training everything is strategy 'full'.")
     if name not in stages:
+        if name in STRATEGIES_OF:
+            raise InputError(f"Expected a stage to train from. Received: {name!r}. {STRATEGIES_OF[name]}")
         raise unknown_name("stage", name, stages)
     if name == stages[0]:
         raise trains_everything(name)

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from tlkit.activations import RowDataset
-from tlkit.augment.batches import AugmentedDataset
 from tlkit.data.loader import ImageDataset
 from tlkit.errors import InputError
 from tlkit.features import check_finite
@@ -38,7 +37,7 @@ def check_data(data: Any, input_shape: Shape, num_classes: int, name: str) -> No
         _check_shape((size, size, 3), input_shape, name)
     elif isinstance(data, tuple | list):
         _check_arrays(data, input_shape, num_classes, name)
-    elif not isinstance(data, RowDataset | AugmentedDataset):
+    elif not isinstance(data, RowDataset):
         _check_first_batch(data, input_shape, num_classes, name)
 
 

@@ -82,8 +82,6 @@ def prepare(
         own = _changed(data, batch_size or data.batch_size, shuffle, seed)
         return Part(own, labels, own.batch_size, getattr(own, "one_hot", False))
     found = list(_labels(data, name))
-    if not found:
-        raise InputError(f"Expected {name} data with at least one batch. Received: none.")
     labels = checked_labels(np.concatenate(found), num_classes, name)
     size = len(found[0])
     if batch_size not in (None, size):
