@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -64,6 +65,55 @@ def test_what_the_recipe_decides_is_not_taken_from_fit(digits: tuple[Arrays, Arr
         hypermodel.fit(keras_tuner.HyperParameters(), None, *digits[0], validation_data=digits[1], batch_size=8)
     with pytest.raises(InputError, match="validation_data"):
         hypermodel.fit(keras_tuner.HyperParameters(), None, *digits[0])
+
+
+@pytest.mark.parametrize("number", ["3", 1, True, 3.0])
+def test_classes_are_counted(number: object) -> None:
+    with pytest.raises(InputError, match="num_classes to be a whole number, at least 2"):
+        TransferHyperModel(number)  # type: ignore[arg-type]
+
+
+def test_an_option_that_a_run_has_not_cannot_be_held() -> None:
+    with pytest.raises(InputError, match="Did you mean 'epochs'"):
+        TransferHyperModel(3, held={"epoch": 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({"validation_data": None}, "Expected validation_data"),
+        ({"shuffle": False}, "Received: shuffle"),
+        ({"y": np.arange(90) % 5}, "from 0 to 2. Received: 0 to 4"),
+        ({"y": None}, "without labels"),
+        ({"x": np.zeros((90, 48, 48, 3), "uint8")}, "images of shape"),
+    ],
+)
+def test_a_mistake_of_the_caller_ends_the_search(
+    digits: tuple[Arrays, Arrays], tmp_path: Path, given: dict[str, object], part: str
+) -> None:
+    train, validation = digits
+    hypermodel = TransferHyperModel(3, "quick", image_size=32, held=HELD)
+    objective = keras_tuner.Objective("val_accuracy", "max")
+    tuner = keras_tuner.RandomSearch(hypermodel, objective, max_trials=2, directory=tmp_path, project_name="search")
+    with pytest.raises(InputError, match=part):
+        tuner.search(**({"x": train[0], "y": train[1], "validation_data": validation} | given))
+
+
+def test_one_hot_labels_are_labels_with_augmentation_too(digits: tuple[Arrays, Arrays]) -> None:
+    train, validation = ((x, np.eye(3)[y]) for x, y in digits)
+    hypermodel = TransferHyperModel(3, "quick", image_size=32, held=HELD | {"augment": "light"})
+    hp = keras_tuner.HyperParameters()
+    metrics = hypermodel.fit(hp, hypermodel.build(hp), *train, validation_data=validation)
+    assert metrics["val_accuracy"] > 0.7
+
+
+def test_classes_without_an_image_are_told(digits: tuple[Arrays, Arrays]) -> None:
+    hypermodel = TransferHyperModel(7, "quick", image_size=32, held=HELD)
+    hp = keras_tuner.HyperParameters()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hypermodel.fit(hp, hypermodel.build(hp), *digits[0], validation_data=digits[1])
+    assert "no training image is of 3, 4, 5, 6" in "\n".join(str(one.message) for one in caught)
 
 
 def test_a_tuner_searches_and_gives_back_its_best_model(digits: tuple[Arrays, Arrays], tmp_path: Path) -> None:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tlkit.cli import main
 from tlkit.config import SearchConfig
 from tlkit.config_files import load_config
 from tlkit.errors import InputError
 from tlkit.search import clock
+from tlkit.search.folder import Record, read_records, write_record
 from tlkit.search.plan import Plan, asked_again, read_plan
 from tlkit.search.roles import role
+from tlkit.search.same_data import require_same_data
 from tlkit.search.searching import make_plan as plan_of
+from tlkit.search.searching import tell_plan
 from tlkit.search.space import read_space
 
 MakePlan = Callable[..., Plan]
@@ -67,6 +73,93 @@ def test_only_what_differs_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError) as told:
         taken_up(folder, {"epochs": "3", "data": "builtin:digits"}, {"objective": "ece", "algorithm": "random"})
     assert "Received another: objective: accuracy; now ece; epochs: 2; now 3. Give" in str(told.value)
+
+
+def test_an_option_that_was_searched_and_is_held_now_is_told_once(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "search")
+    with pytest.raises(InputError) as told:
+        taken_up(folder, {"dropout": "0.1", "data": "builtin:digits"}, {"space": "scratch"})
+    assert str(told.value).count("dropout") == 1
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Four pictures of each of two classes, and the plan of a search in them."""
+    for name, shade in (("dark", 20), ("light", 230)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (40, 40), (shade, shade, 10 * index)).save(tmp_path / "images" / name / f"{index}.png")
+    return tmp_path / "images"
+
+
+def plan_in(pictures: Path, **own: object) -> Plan:
+    given = {"data": str(pictures), "backbone": "scratch:lenet5"}
+    return plan_of(load_config(None, given), SearchConfig(space="scratch", **own), given, {})  # type: ignore[arg-type]
+
+
+def test_a_search_goes_on_with_the_same_pictures_alone(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = replace(plan_in(pictures), folder=pictures.parent / "search")
+    features = plan.folder / "features" / "of-them"
+    features.mkdir(parents=True)
+    assert require_same_data(plan) == plan.data_marks
+    assert features.exists()
+    Image.new("RGB", (40, 40), (9, 9, 9)).save(pictures / "dark" / "0.png")
+    assert require_same_data(plan) != plan.data_marks
+    assert not features.exists()
+    assert "computed anew" in " ".join(capsys.readouterr().out.split())
+    (pictures / "dark" / "0.png").rename(pictures / "light" / "9.png")
+    with pytest.raises(InputError, match=r"the images that .* began with. Received: others"):
+        require_same_data(plan)
+
+
+def test_a_trial_whose_pictures_are_gone_ends_the_search_and_leaves_nothing(pictures: Path) -> None:
+    plan = replace(plan_in(pictures), folder=pictures.parent / "search")
+    plan.folder.mkdir()
+    plan.write()
+    pictures.rename(pictures.with_name("elsewhere"))
+    with closing(plan.executor()) as executor, pytest.raises(InputError, match="once they are back: tlkit search"):
+        executor.run(executor.default())
+    assert not read_records(plan.folder)
+    with pytest.raises(InputError, match="images"):
+        require_same_data(read_plan(plan.folder))
+
+
+def test_all_mistakes_of_a_search_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ["--algorithm", "guess", "--objective", "luck", "--trials", "0", "--backbone", "resnet51"]
+    assert main(["search", "--data", "builtin:digits", *wrong]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [sum(word in line for line in lines) for word in ("'guess'", "'luck'", "trials", "'resnet51'")] == [1] * 4
+    (tmp_path / "mine.txt").write_text("kept")
+    others = ["--space", "quik", "--weights", "none.h5", "--output", str(tmp_path)]
+    assert main(["search", "--data", "builtin:digits", *others]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert all(part in told for part in ("Did you mean 'quick'", "none.h5", "holds other files"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_taken_port_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(taken.getsockname()[1]))
+        output = tmp_path / "search"
+        assert main(["search", "--data", "builtin:digits", "--space", "head", "--output", str(output)]) == 2
+    assert "Expected a free port" in " ".join(capsys.readouterr().err.split())
+    assert not output.exists()
+
+
+def test_trials_that_ended_before_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = read_plan(begun(tmp_path / "search"))
+    for number in range(3):
+        write_record(plan.folder, Record(number, {}, str(number), status="completed"))
+    tell_plan(plan)
+    assert "3 trials ended before\n" in capsys.readouterr().out
+    tell_plan(replace(plan, settings=replace(plan.settings, trials=2)))
+    assert "3 trials ended before; no more are wanted" in capsys.readouterr().out
 
 
 def test_resume_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:

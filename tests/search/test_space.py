@@ -131,10 +131,29 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         ("space = 3", "[space] to be a table. Received: 3"),
         ('preset = "fast"', "Unknown preset"),
         ("[space]\ntrain_from = { last = 0 }", "last = 3"),
+        ("[space]\ndropout = { low = 0.1 }", "dropout as a range with low < high. Received: {'low': 0.1}"),
+        (
+            "[space]\nlearning_rate = { low = 'auto', high = 1.0 }",
+            "low of learning_rate to be a number. Received: 'auto'",
+        ),
     ],
 )
 def test_what_cannot_be_searched(tmp_path: Path, text: str, part: str) -> None:
     assert part in "\n".join(problems(space_file(tmp_path, text)))
+
+
+def test_every_mistake_of_a_range_is_told(tmp_path: Path) -> None:
+    text = '[space]\ndropout = { low = 0.5, high = 0.1, sampling = "lgo", step = -1, hihg = 1, lwo = 2 }'
+    told = problems(space_file(tmp_path, text))
+    assert len(told) == 5
+    for part in ("'hihg'", "'lwo'", "'lgo'", "step = -1", "0.5 to 0.1"):
+        assert part in "\n".join(told)
+
+
+def test_what_the_command_line_holds_fixed_is_checked_all_the_same(tmp_path: Path) -> None:
+    spec = space_file(tmp_path, "[space]\ndropout = [2.0]\nbackbone = ['vgg16', 'vgg19']")
+    assert "dropout" in problems(spec, given={"dropout": 0.2})[0]
+    assert read_space(space_file(tmp_path, "[space]\ndropout = [0.2, 0.3]"), given={"dropout": 0.2}).parameters
 
 
 def test_unknown_names_and_missing_files(tmp_path: Path) -> None:
@@ -164,6 +183,12 @@ def test_differences_are_told_by_name() -> None:
     assert space.differences(read_space("quick")) == []
     lines = space.differences(read_space("quick", given={"learning_rate": 1e-3}))
     assert lines == ["learning_rate: 0.0001 to 0.01 (log); now not searched"]
+
+
+def test_differences_tell_conditions_where_the_values_are_the_same() -> None:
+    free = Space("own", (Parameter("dropout", (0.0, 0.5)),))
+    bound = Space("own", (Parameter("dropout", (0.0, 0.5), when=(("strategy", ("full",)),)),))
+    assert free.differences(bound) == ["dropout: 0.0, 0.5 everywhere; now 0.0, 0.5 where strategy is full"]
 
 
 def test_a_trial_is_a_recipe_without_what_does_not_matter() -> None:

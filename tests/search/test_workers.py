@@ -21,7 +21,7 @@ from tlkit.search.folder import read_records
 from tlkit.search.oracles import make_oracle
 from tlkit.search.plan import Plan
 from tlkit.search.roles import ORACLE_IP, ORACLE_PORT, TUNER_ID, role
-from tlkit.search.service import serving
+from tlkit.search.service import join, serving, wait_for_chief
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
 
@@ -57,6 +57,23 @@ def test_a_port_that_is_taken_is_told(make_plan: MakePlan) -> None:
         serving(oracle, "127.0.0.1", port),
     ):
         pass
+
+
+def test_a_chief_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch, make_plan: MakePlan) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv(TUNER_ID, "worker-0")
+    monkeypatch.setenv(ORACLE_IP, "127.0.0.1")
+    monkeypatch.setenv(ORACLE_PORT, str(port))
+    with pytest.raises(InputError, match=f"a chief that answers at 127.0.0.1:{port}. Received: nothing for 1 s"):
+        wait_for_chief(1.0)
+    monkeypatch.setattr("keras_tuner.src.distribute.oracle_client.TIMEOUT", 1.0)
+    plan = make_plan()
+    with pytest.raises(InputError, match="Start it, or take it up again"):
+        join(plan.folder)
+    with serving(oracle_of(make_plan("other")), "127.0.0.1", port):
+        wait_for_chief(10.0)
 
 
 def test_the_role_is_that_of_kerastuners_variables(monkeypatch: pytest.MonkeyPatch) -> None:

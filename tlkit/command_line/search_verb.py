@@ -10,6 +10,8 @@ from typing import Any
 from tlkit.command_line.run_options import config_parameter, option_parameter
 from tlkit.config import SearchConfig, options, section_options
 from tlkit.config_files import load_config, section_from
+from tlkit.errors import InputError
+from tlkit.rules import told_by
 
 SEARCH = section_options("search", SearchConfig)
 NAMES = {option.name for option in SEARCH}
@@ -39,13 +41,16 @@ def search(config: Path | None, given: dict[str, Any], own: dict[str, Any]) -> N
     from tlkit.search.roles import role
     from tlkit.search.searching import join_search, search
 
-    settings = section_from(SearchConfig, own)
-    if role() == "worker":
-        return join_search(settings)
     named = {name: value for name, value in given.items() if value is not None}
-    if settings.resume:
+    if role() == "worker":
+        return join_search(section_from(SearchConfig, own))
+    if own.get("resume"):
         base, settings = asked_again(config, named, own)
     else:
-        base = load_config(config, named, CHECKS)
+        if wrong := told_by(lambda options: section_from(SearchConfig, options), own):
+            wrong += told_by(lambda options: load_config(config, options, CHECKS), named)
+            wrong += [line for name, check in CHECKS.items() if name in named for line in told_by(check, named[name])]
+            raise InputError("\n".join(dict.fromkeys("\n".join(wrong).splitlines())))
+        base, settings = load_config(config, named, CHECKS), section_from(SearchConfig, own)
     search(base, settings, named, own)
     return None

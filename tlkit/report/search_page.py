@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ SETTINGS = "settings.json"
 PAGE = "search.html"
 BEST = 10
 COLOURS = 5
+MARGIN = 0.04  # Beyond the ends of a range, as a share of it.
 SHARES = ("accuracy", "balanced_accuracy")  # Objectives that are told in per cent.
 CURVES = {"val_loss": "Validation loss by epoch", "val_accuracy": "Validation accuracy by epoch, %"}
 SECTIONS = [
@@ -74,10 +76,10 @@ def render_search_page(facts: dict[str, Any]) -> str:
 
 
 def _row(trial: dict[str, Any], objective: str) -> dict[str, Any]:
-    values = ", ".join(f"{name} {_short(value)}" for name, value in trial["values"].items())
+    values = ", ".join(f"{name} {_short(value)}" for name, value in trial["values"].items()) or "the default recipe"
     return {
         "number": trial["number"],
-        "values": values or "the default recipe",
+        "values": values + (f"; {words.counted(trial['epochs'], 'epoch')}" if trial["epochs"] else ""),
         "score": score_text(trial["metrics"][objective], objective),
         "accuracy": trial["metrics"]["accuracy"],
         "log_loss": trial["metrics"]["log_loss"],
@@ -166,12 +168,13 @@ def _value_axis(parameter: dict[str, Any]) -> Axis:
         ticks = tuple(float(index) for index in range(len(values)))
         return Axis("", -0.5, len(values) - 0.5, ticks, lambda tick: names[int(tick)])
     if parameter["sampling"] == "log":
-        low, high = math.log10(parameter["low"]), math.log10(parameter["high"])
-        axis = number_axis("", [low, high])
-        return Axis(
-            "", low, high, axis.ticks[:: max(1, len(axis.ticks) // 4)], lambda tick: words.short_number(10**tick)
-        )
-    return number_axis("", [parameter["low"], parameter["high"]])
+        axis = number_axis("", [math.log10(parameter["low"]), math.log10(parameter["high"])])
+        every = max(1, len(axis.ticks) // 4)
+        axis = replace(axis, ticks=axis.ticks[::every], write=lambda tick: words.short_number(10**tick))
+    else:
+        axis = number_axis("", [parameter["low"], parameter["high"]])
+    margin = MARGIN * (axis.high - axis.low)  # A point at an end is seen whole.
+    return replace(axis, low=axis.low - margin, high=axis.high + margin)
 
 
 def _curves(curves: list[dict[str, Any]]) -> list[tuple[str, Markup]]:

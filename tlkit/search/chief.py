@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from tlkit import console
 from tlkit.child_processes import start, stop
 from tlkit.search.folder import ENDED, Record, read_records
 from tlkit.search.plan import Plan
-from tlkit.search.roles import ORACLE_IP, ORACLE_PORT, TUNER_ID
+from tlkit.search.roles import ORACLE_IP, ORACLE_PORT, TUNER_ID, chief_address
 from tlkit.search.service import LEASE_SECONDS, Servicer, serving
 
 LOOPBACK = "127.0.0.1"
@@ -33,8 +32,7 @@ def lead(plan: Plan, oracle: Any, on_trial: Callable[[Record], None], served: bo
     Raises:
         InputError: The port is taken.
     """
-    ip = os.environ[ORACLE_IP] if served else LOOPBACK
-    port = int(os.environ[ORACLE_PORT]) if served else 0
+    ip, port = chief_address() if served else (LOOPBACK, 0)
     wanted = plan.settings.workers if plan.settings.workers > 1 or not served else 0
     deadline = plan.deadline()
     told: set[int] = {one.number for one in read_records(plan.folder) if one.status in ENDED}

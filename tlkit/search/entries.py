@@ -88,6 +88,24 @@ def resolve_entries(entries: Entries, base: Config, problems: list[str]) -> tupl
         base: Options of a run where the space says nothing.
         problems: What is wrong is added here.
     """
+    parameters, fixed = check_entries(entries, problems)
+    backbones = _backbones(parameters, fixed, base, problems)
+    if isinstance(entries.get("train_from"), dict):
+        parameters += _stages(entries["train_from"], backbones, problems)
+    else:
+        searched = next((one.values for one in parameters if one.name == "train_from"), ())
+        _check_stages(searched or (fixed.get("train_from"),), backbones, problems)
+    _check_sizes(parameters, fixed, base, backbones, problems)
+    return sorted(parameters, key=lambda one: SEARCHABLE.index(one.option)), fixed
+
+
+def check_entries(entries: Entries, problems: list[str]) -> tuple[list[Parameter], dict[str, Any]]:
+    """Looks at each entry by itself, and returns hyperparameters and options held fixed.
+
+    Args:
+        entries: By option.
+        problems: What is wrong is added here.
+    """
     known = {option.name: option for option in options()}
     parameters: list[Parameter] = []
     fixed: dict[str, Any] = {}
@@ -95,7 +113,7 @@ def resolve_entries(entries: Entries, base: Config, problems: list[str]) -> tupl
         if name not in SEARCHABLE and not (name == "weights" and not isinstance(entry, list | dict)):
             problems.append(str(unknown_name("hyperparameter", name, (*SEARCHABLE, "weights"))))
         elif name == "train_from" and isinstance(entry, dict):
-            continue  # Its stages depend on the backbones, which come first.
+            continue  # Its stages depend on the backbones.
         elif isinstance(entry, dict):
             parameters += _range(known[name], entry, problems)
         elif isinstance(entry, list):
@@ -108,43 +126,42 @@ def resolve_entries(entries: Entries, base: Config, problems: list[str]) -> tupl
             value, problem = convert(known[name], entry)
             problems += [f"In the space: {problem}"] if problem else []
             fixed[name] = value
-    backbones = _backbones(parameters, fixed, base, problems)
-    if isinstance(entries.get("train_from"), dict):
-        parameters += _stages(entries["train_from"], backbones, problems)
-    else:
-        searched = next((one.values for one in parameters if one.name == "train_from"), ())
-        _check_stages(searched or (fixed.get("train_from"),), backbones, problems)
-    _check_sizes(parameters, fixed, base, backbones, problems)
-    return sorted(parameters, key=lambda one: SEARCHABLE.index(one.option)), fixed
+    return parameters, fixed
 
 
 def _range(option: Option, entry: dict[str, Any], problems: list[str]) -> list[Parameter]:
-    told = f"In the space: Expected {option.name} as a range with low < high"
-    if unknown := set(entry) - RANGE_KEYS:
-        problems.append(
-            f"In the space: {unknown_name(f'key of {option.name}', sorted(unknown)[0], sorted(RANGE_KEYS))}"
-        )
-        return []
+    told = f"Expected {option.name} as a range with low < high"
     if option.type not in (int, float):
         problems.append(f"In the space: Expected {option.name} as a list of choices. Received: a range.")
         return []
-    bounds = [convert(option, entry.get(key)) for key in ("low", "high")]
-    if wrong := [problem for _, problem in bounds if problem]:
-        problems.append(f"In the space: {wrong[0]}")
-        return []
-    (low, _), (high, _) = bounds
+    unknown = sorted(set(entry) - RANGE_KEYS)
+    found = [str(unknown_name(f"key of {option.name}", key, sorted(RANGE_KEYS))) for key in unknown]
     sampling, step = entry.get("sampling", "linear"), entry.get("step")
-    if isinstance(low, str) or isinstance(high, str) or not low < high:
-        problems.append(f"{told}. Received: {low} to {high}.")
-    elif sampling not in SAMPLINGS:
-        problems.append(f"In the space: {unknown_name(f'sampling of {option.name}', str(sampling), SAMPLINGS)}")
-    elif sampling == "log" and low <= 0:
-        problems.append(f"{told} above 0 for sampling log. Received: {low} to {high}.")
-    elif step is not None and (not isinstance(step, int | float) or step <= (1 if sampling == "log" else 0)):
-        problems.append(f"{told} and a step above {1 if sampling == 'log' else 0}. Received: step = {step!r}.")
-    else:
-        return [Parameter(option.name, (), low, high, sampling, step)]
-    return []
+    if sampling not in SAMPLINGS:
+        found.append(str(unknown_name(f"sampling of {option.name}", str(sampling), SAMPLINGS)))
+    smallest = 1 if sampling == "log" else 0
+    if step is not None and (not isinstance(step, int | float) or step <= smallest):
+        found.append(f"{told} and a step above {smallest}. Received: step = {step!r}.")
+    bounds = {key: _bound(option, entry[key], key, found) for key in ("low", "high") if key in entry}
+    low, high = bounds.get("low"), bounds.get("high")
+    if len(bounds) < 2 and not unknown:  # A key unknown is the one that is missing.
+        found.append(f"{told}. Received: {entry}.")
+    if low is not None and high is not None:
+        if not low < high:
+            found.append(f"{told}. Received: {low} to {high}.")
+        elif sampling == "log" and low <= 0:
+            found.append(f"{told} above 0 for sampling log. Received: {low} to {high}.")
+    problems += [f"In the space: {problem}" for problem in found]
+    return [] if found else [Parameter(option.name, (), low, high, sampling, step)]
+
+
+def _bound(option: Option, value: Any, key: str, found: list[str]) -> Any:
+    """Returns one end of a range, or None where that is no number; why is added to `found`."""
+    converted, problem = convert(option, value)
+    if problem is None and isinstance(converted, str):  # A word that the option takes beside numbers.
+        problem = f"Expected {key} of {option.name} to be a number. Received: {value!r}."
+    found += [problem] if problem else []
+    return None if problem else converted
 
 
 def _choices(option: Option, entry: list[Any], problems: list[str]) -> tuple[Any, ...]:

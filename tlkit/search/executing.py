@@ -123,6 +123,7 @@ class Executor:
 
         Raises:
             Stopped: The deadline has passed; nothing is left of the trial.
+            InputError: The pictures are gone; likewise.
         """
         name = identity(trial.recipe, trial.stop_after)
         head = needs_head_alone(trial.recipe)
@@ -139,10 +140,24 @@ class Executor:
         write_record(self.folder, record)
         try:
             ended = self._fit_head(record, trial, deadline) if head else self._train(record, trial, deadline)
+            if ended.reason == "input":
+                self._require_data()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # It is run again, from its beginning.
             raise
         return write_record(self.folder, ended)
+
+    def _require_data(self) -> None:
+        """Ends the search where its pictures are gone: that is no fault of a trial, and the next would fail alike."""
+        from tlkit import data
+
+        try:
+            data.from_spec(self.base.data.data)
+        except InputError as error:
+            raise InputError(
+                f"{error} No trial can run without its images. What has ended is kept; once they are back: tlkit "
+                f"search --resume --output {self.folder}"
+            ) from None
 
     def _train(self, record: Record, trial: Trial, deadline: float) -> Record:
         task: dict[str, Any] = {"work": "train", "stop_after": trial.stop_after, "done": trial.done}

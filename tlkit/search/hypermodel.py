@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,12 +26,17 @@ from tlkit.search.recipes import default_recipe, recipe_of_trial, with_values
 from tlkit.search.space import Space, read_space
 from tlkit.strategies import BODY
 from tlkit.training import fine_tune
+from tlkit.training.checks import check_data, checked_labels, tell_missing_classes
 from tlkit.training.outcome import FineTuneHistory
 from tlkit.training.recipe import recipe_of
 from tlkit.training_run import wanted_phases
 from tlkit.varying import is_wanted
 
 IGNORED = ("verbose",)  # Of `fit`: our phases show nothing unless asked to.
+
+
+class SearchInputError(InputError, keras_tuner.errors.FatalValueError):
+    """What a search was given cannot be used in any trial: the first one ends the search, and not all of them fail."""
 
 
 class TransferHyperModel(keras_tuner.HyperModel):
@@ -53,7 +59,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     Raises:
         ConfigError: The space, or a held option, is not one that a run takes.
-        InputError: There are fewer than two classes, or a `Space` varies what is held.
+        InputError: The number of classes is none from 2 on, or a `Space` varies what is held.
 
     Example:
         model = tlkit.search.TransferHyperModel(num_classes=10, space="quick", image_size=96)
@@ -75,8 +81,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         tunable: bool = True,
     ) -> None:
         super().__init__(name=name, tunable=tunable)
-        if num_classes < 2:
-            raise InputError(f"Expected at least 2 classes. Received: {num_classes}.")
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int | np.integer) or num_classes < 2:
+            raise InputError(f"Expected num_classes to be a whole number, at least 2. Received: {num_classes!r}.")
         fixed = {"weights": weights, "seed": seed, **(held or {})}
         base = with_values(Config(), fixed | {"backbone": backbone})
         base = with_values(base, {} if image_size is None else {"image_size": image_size})
@@ -144,15 +150,18 @@ class TransferHyperModel(keras_tuner.HyperModel):
             The metrics.
 
         Raises:
-            InputError: There are no validation data, or an option of `fit` is one that the recipe decides.
+            SearchInputError: There are no validation data, an option of `fit` is one that the recipe decides, or the
+                data are not such as this classifier takes. It is an `InputError`; KerasTuner ends the search on it.
         """
         _check_options(validation_data, options)
+        data = self._checked(x if y is None else (np.asarray(x), np.asarray(y)), model, "training")
+        validation_data = self._checked(validation_data, model, "validation")
         config = self.recipe(hp)
         own = [one for one in callbacks if isinstance(one, SaveBestEpoch | TunerCallback)]
         metrics = _metrics(
             fine_tune(
                 model,
-                self._varied(x if y is None else (np.asarray(x), np.asarray(y)), config),
+                self._varied(data, config),
                 validation_data=validation_data,
                 strategy=_phases(config, model, epochs, initial_epoch),
                 recipe=replace(recipe_of(config.training), extraction=config.extraction),
@@ -165,18 +174,31 @@ class TransferHyperModel(keras_tuner.HyperModel):
         model.optimizer.build(model.trainable_variables)
         return metrics
 
+    def _checked(self, data: Any, model: keras.Model, name: str) -> Any:
+        """Returns data, labels of arrays as numbers of classes."""
+        try:
+            check_data(data, model.input_shape, self.num_classes, name)
+        except InputError as error:
+            raise SearchInputError(str(error)) from None
+        for line in tell_missing_classes(data, self.num_classes) if name == "training" else ():
+            warnings.warn(line, stacklevel=3)
+        if not isinstance(data, tuple | list):
+            return data
+        images, labels = data
+        return images, checked_labels(np.asarray(labels), self.num_classes, name)
+
     def _varied(self, data: Any, config: Config) -> Any:
         """Puts the augmentation of a recipe on training data."""
         asked = config.augmentation
         if not is_wanted(config):
             return data
         if not isinstance(data, tuple | ImageDataset):
-            raise InputError(
+            raise SearchInputError(
                 "Expected arrays, or a dataset of tlkit.data.load, for a space with augmentation. Received: a "
                 f"{type(data).__name__}. Hold it fixed: TransferHyperModel(held={{'augment': 'none'}})."
             )
         labels = np.asarray(data[1] if isinstance(data, tuple) else data.labels)
-        counts = np.bincount(labels.astype("int64"), minlength=self.num_classes)
+        counts = np.bincount(labels, minlength=self.num_classes)
         side = data[0].shape[1] if isinstance(data, tuple) else data.store.transform.image_size
         layers = choose_augmentation(asked, config.training.strategy, counts).layers(side, self.num_classes)
         return AugmentedDataset(data, layers, config.training.seed, views=asked.views)
@@ -184,12 +206,12 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
 def _check_options(validation_data: Any, options: Mapping[str, Any]) -> None:
     if unknown := sorted(set(options) - set(IGNORED)):
-        raise InputError(
+        raise SearchInputError(
             f"Expected x, y, validation_data, epochs and callbacks. Received: {', '.join(unknown)}. What else decides "
             "a training is in the space: TransferHyperModel(held={...}) holds it fixed."
         )
     if validation_data is None:
-        raise InputError("Expected validation_data: they choose the best epoch, and trials are compared on them.")
+        raise SearchInputError("Expected validation_data: they choose the best epoch, and trials are compared on them.")
 
 
 def _compile(model: keras.Model, config: Config) -> None:

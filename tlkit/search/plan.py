@@ -38,12 +38,14 @@ class Plan:
         base: Options that no trial changes; its split has a seed of its own.
         space: What is searched.
         settings: How.
+        data_marks: Of its pictures, from `same_data.marks_of_data`; None where they were not looked at.
     """
 
     folder: Path
     base: Config
     space: Space
     settings: SearchConfig
+    data_marks: dict[str, str] | None = None
 
     @property
     def objective(self) -> Objective:
@@ -84,6 +86,7 @@ class Plan:
             "settings": dataclasses.asdict(self.settings),
             "space": self.space.to_dict(),
             "base": dataclasses.asdict(self.base),
+            "data_marks": self.data_marks,
         }
         run.write_json(self.folder / SETTINGS, tables)
 
@@ -100,6 +103,7 @@ def read_plan(folder: Path) -> Plan:
         config_from_dict(found["base"]),
         Space.from_dict(found["space"]),
         SearchConfig(**found["settings"]),
+        found.get("data_marks"),
     )
 
 
@@ -137,8 +141,9 @@ def resumed(old: Plan, wanted: Plan, given: Mapping[str, Any]) -> Plan:
     Raises:
         InputError: What is searched is another; the message says what differs.
     """
-    differing = old.space.differences(wanted.space)
-    differing += [
+    searched = old.space.differences(wanted.space)
+    told = {line.partition(":")[0].partition("@")[0] for line in searched}
+    differing = [
         f"{name}: {getattr(old.settings, name)}; now {getattr(wanted.settings, name)}"
         for name in given
         if name not in (*FREE, "space") and getattr(old.settings, name) != getattr(wanted.settings, name)
@@ -147,10 +152,10 @@ def resumed(old: Plan, wanted: Plan, given: Mapping[str, Any]) -> Plan:
     mine, theirs = (changed_options(base, Config()) for base in bases)
     differing += [
         f"{name}: {mine.get(name, 'its default')}; now {theirs.get(name, 'its default')}"
-        for name in sorted({*mine, *theirs})
+        for name in sorted({*mine, *theirs} - told)
         if mine.get(name) != theirs.get(name)
     ]
-    if differing:
+    if differing := searched + differing:
         raise InputError(
             f"Expected the search that {old.folder} holds. Received another: {'; '.join(differing)}. Give --resume and "
             "--output alone, or search anew into another --output."

@@ -41,7 +41,11 @@ def preset_entries(name: str, base: Config) -> Entries:
     """
     if name not in PRESETS:
         raise unknown_name("space", name, (*PRESETS, "a TOML file"))
-    return {"head": _head, "quick": _quick, "full": _full, "scratch": _scratch}[name](base)
+    entries = {"head": _head, "quick": _quick, "full": _full, "scratch": _scratch}[name](base)
+    backbone = base.model.backbone
+    if not backbone.lower().endswith(".keras") and get_backbone(backbone).from_scratch:
+        entries.pop("pooling", None)  # It would stand where the network has layers of its own.
+    return entries
 
 
 def _head(base: Config) -> Entries:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tlkit.config import Config, options
 from tlkit.config_files import ConfigError, config_to_toml, convert
+from tlkit.errors import unknown_name
 from tlkit.phases import Phase
 from tlkit.search.space import Space
 
@@ -23,12 +24,15 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         values: By name of the option, or of the hyperparameter that sets it.
 
     Raises:
-        ConfigError: A value is not one that the option takes.
+        ConfigError: There is no such option, or a value is not one that it takes.
     """
     known = {option.name: option for option in options()}
     problems = []
     for name, value in values.items():
-        option = known[name.partition("@")[0]]
+        option = known.get(name.partition("@")[0])
+        if option is None:
+            problems.append(str(unknown_name("option of a run", name, sorted(known))))
+            continue
         converted, problem = convert(option, value)
         if problem:
             problems.append(problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +13,20 @@ from tlkit import console, interruption, run
 from tlkit.backbones.registry import get_backbone
 from tlkit.backend import start_keras
 from tlkit.config import Config, SearchConfig
+from tlkit.config_files import ConfigError
 from tlkit.errors import InputError
 from tlkit.preflight import changed, preflight
 from tlkit.preparing import split_seed
 from tlkit.report.words import counted
+from tlkit.rules import told_by
 from tlkit.search import clock
 from tlkit.search import folder as search_folder
-from tlkit.search.folder import COMPLETED, FAILED, Record
+from tlkit.search.folder import COMPLETED, ENDED, FAILED, REPEATS_FROM, Record
 from tlkit.search.plan import FREE, Plan, folder_to_resume, read_plan, resumed, wait_for_plan
 from tlkit.search.ranking import best_record, kept_numbers
 from tlkit.search.recipes import default_recipe
-from tlkit.search.roles import role
+from tlkit.search.roles import chief_address, require_port, role
+from tlkit.search.same_data import marks_of_data, require_same_data
 from tlkit.search.space import Space, describe_space, read_space
 
 if TYPE_CHECKING:
@@ -49,7 +52,11 @@ def search(
     """
     # --- What is asked for, checked before anything slow starts ------------------------------------------------------
     plan = make_plan(config, settings, given or {}, own or {})
+    if role() == "chief":
+        require_port()
     with search_folder.owned(plan.folder):
+        if settings.resume:
+            plan = replace(plan, data_marks=require_same_data(plan))
         if role() is None:  # Workers on other machines may be writing already.
             run.remove_unfinished(plan.folder)
         plan.write()
@@ -106,19 +113,34 @@ def make_plan(config: Config, settings: SearchConfig, given: Mapping[str, Any], 
         wanted = _new_plan(config, settings, given, old.folder)
         return resumed(old, replace(wanted, space=wanted.space if "space" in own else old.space), own)
     folder = Path(settings.output) if settings.output else search_folder.default_folder(settings.space)
-    search_folder.require_free(folder)
-    return _new_plan(config, settings, given, folder)
+    return _new_plan(config, settings, given, folder, [search_folder.require_free])
 
 
-def _new_plan(config: Config, settings: SearchConfig, given: Mapping[str, Any], folder: Path) -> Plan:
-    space = read_space(settings.space, config, given=given, algorithm=settings.algorithm)
-    checked, _ = preflight(changed(config, "run", output=str(folder / "unused")))
+def _new_plan(
+    config: Config,
+    settings: SearchConfig,
+    given: Mapping[str, Any],
+    folder: Path,
+    checks: Sequence[Callable[[Path], object]] = (),
+) -> Plan:
+    """Returns the plan of a new search, or raises ConfigError with all that is wrong: checks of its folder first."""
+    problems = [problem for check in checks for problem in told_by(check, folder)]
+    try:
+        space = read_space(settings.space, config, given=given, algorithm=settings.algorithm)
+    except InputError as error:
+        problems += str(error).splitlines()
+    try:
+        checked, manifest = preflight(changed(config, "run", output=str(folder / "unused")))
+    except InputError as error:
+        problems += str(error).splitlines()
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
     if Path(checked.data.data).exists():
         checked = changed(checked, "data", data=str(Path(checked.data.data).resolve()))
     _require_trained(checked, space)
     base = changed(checked, "data", split_seed=split_seed(checked))
     base = changed(base, "model", image_size=config.model.image_size)  # Each backbone has a default of its own.
-    return Plan(folder, replace(base, run=type(base.run)()), space, settings)
+    return Plan(folder, replace(base, run=type(base.run)()), space, settings, marks_of_data(manifest))
 
 
 def _require_trained(base: Config, space: Space) -> None:
@@ -148,6 +170,10 @@ def tell_plan(plan: Plan) -> None:
         f"  {counted(plan.settings.trials, 'trial')}{budget}, {plan.settings.algorithm}, for validation "
         f"{plan.settings.objective}, in {plan.folder}"
     )
+    ended = sum(one.status in ENDED and one.number < REPEATS_FROM for one in search_folder.read_records(plan.folder))
+    if ended:
+        left = "" if ended < plan.settings.trials else "; no more are wanted"
+        console.say(f"  {counted(ended, 'trial')} ended before{left}")
 
 
 def _is_served(plan: Plan) -> bool:
@@ -190,6 +216,8 @@ class Teller:
         told = f"as trial {record.copied_from}" if record.copied_from is not None else f"{record.total_seconds:.1f} s"
         mark = "  best" if best is not None and best.number == record.number else ""
         rung = f", {counted(record.epochs, 'epoch')}" if record.epochs else ""
+        if self.plan.settings.algorithm == "hyperband" and record.kind == "body" and not record.epochs:
+            rung = ", to its end"  # The default recipe does not stop on a rung.
         return f"{record.number:4d}  {name} {record.metrics[name]:.4f}  {told}{rung}  {values}{mark}"
 
 
@@ -228,7 +256,9 @@ def join_search(settings: SearchConfig) -> None:
     with console.step(f"Waiting for the chief to begin {settings.output}"):
         wait_for_plan(Path(settings.output), PATIENCE_SECONDS)
     start_keras(compute=False)
-    from tlkit.search.service import join
+    from tlkit.search.service import join, wait_for_chief
 
+    with console.step("Waiting for the chief at {}:{}".format(*chief_address())):
+        wait_for_chief(PATIENCE_SECONDS)
     with console.step(f"Running trials of {settings.output}"):
         join(Path(settings.output))

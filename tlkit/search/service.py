@@ -6,7 +6,6 @@ Added to KerasTuner's service is that a worker may die: its trial is given to an
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import threading
 import time
@@ -20,15 +19,17 @@ import grpc
 from keras_tuner import HyperParameters
 from keras_tuner.engine.trial import Trial
 from keras_tuner.src import protos
+from keras_tuner.src.distribute import oracle_client
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 from keras_tuner.src.distribute.oracle_client import OracleClient
 
 from tlkit.errors import InputError
-from tlkit.search.roles import ORACLE_PORT, TUNER_ID
+from tlkit.search.roles import ORACLE_IP, ORACLE_PORT, TUNER_ID, chief_address, port_taken, try_listening
 
 BEAT_SECONDS = 2.0
 LEASE_SECONDS = 30.0  # Without a sign of life, after which a worker is given up.
 LOST_SECONDS = 120.0  # Without an answer of the chief, after which a worker ends: a chief may be taken up again.
+oracle_client.TIMEOUT = LOST_SECONDS  # KerasTuner's client would wait for an hour.
 
 
 class Servicer(OracleServicer):
@@ -93,29 +94,17 @@ def serving(oracle: Any, ip: str, port: int) -> Iterator[tuple[Servicer, int]]:
     servicer = Servicer(oracle)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
-        _try_listening(ip, port)
+        try_listening(ip, port)
         bound = server.add_insecure_port(f"{ip}:{port}")
     except (OSError, RuntimeError):
         bound = 0
     if not bound:
-        raise InputError(
-            f"Expected a free port for the chief. Received: {ip}:{port}, which is taken or is no address of this "
-            f"machine. Set {ORACLE_PORT} to another."
-        )
+        raise port_taken(ip, port)
     server.start()
     try:
         yield servicer, bound
     finally:
         server.stop(grace=1.0).wait()
-
-
-def _try_listening(ip: str, port: int) -> None:
-    """Raises OSError where nothing can listen there: gRPC itself would print lines of its own before it fails."""
-    family, kind, protocol, _, address = socket.getaddrinfo(ip.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As gRPC does: a port just left is free.
-        probe.bind(address)
-        probe.listen()
 
 
 class Client(OracleClient):
@@ -160,8 +149,26 @@ def work_for_chief() -> None:
     join(Path(sys.argv[1]))
 
 
+def wait_for_chief(seconds: float) -> None:
+    """Waits until the chief that the environment names listens.
+
+    Raises:
+        InputError: It does not within that time.
+    """
+    ip, port = chief_address()
+    with grpc.insecure_channel(f"{ip}:{port}") as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            raise _no_answer(seconds) from None
+
+
 def join(folder: Path) -> None:
-    """Runs trials for a chief until it has no more."""
+    """Runs trials for a chief until it has no more.
+
+    Raises:
+        InputError: The chief does not answer.
+    """
     from tlkit.search.plan import read_plan
     from tlkit.search.working import work
 
@@ -170,5 +177,15 @@ def join(folder: Path) -> None:
     executor = plan.executor(tuner_id)
     try:
         work(Client(), executor, tuner_id, deadline=plan.deadline())
+    except grpc.RpcError:
+        raise _no_answer(LOST_SECONDS) from None
     finally:
         executor.close()
+
+
+def _no_answer(seconds: float) -> InputError:
+    ip, port = chief_address()
+    return InputError(
+        f"Expected a chief that answers at {ip}:{port}. Received: nothing for {seconds:.0f} s. Start it, or take it up "
+        f"again, with the same {ORACLE_IP} and {ORACLE_PORT}; then start this worker anew."
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from tlkit.config import Config, options
 from tlkit.config_files import ConfigError
 from tlkit.search.conditions import apply_conditions
-from tlkit.search.entries import read_entries, resolve_entries
+from tlkit.search.entries import check_entries, read_entries, resolve_entries
 from tlkit.search.parameters import Parameter
 
 
@@ -45,8 +45,11 @@ class Space:
         mine, theirs = ({one.name: one for one in space.parameters} for space in (self, other))
         lines = []
         for name in sorted({*mine, *theirs}):
-            told = [side[name].describe() if name in side else "not searched" for side in (mine, theirs)]
             if mine.get(name) != theirs.get(name):
+                sides = [side.get(name) for side in (mine, theirs)]
+                told = ["not searched" if one is None else one.describe() for one in sides]
+                if told[0] == told[1]:
+                    told = [f"{told[0]}{_where(one)}" for one in sides]
                 lines.append(f"{name}: {told[0]}; now {told[1]}")
         for name in sorted({*self.fixed, *other.fixed}):
             if self.fixed.get(name) != other.fixed.get(name):
@@ -85,6 +88,7 @@ def read_space(
     problems: list[str] = []
     named, entries, own = read_entries(spec, base, problems)
     held = {name: value for name, value in (given or {}).items() if value is not None}
+    check_entries({name: entry for name, entry in entries.items() if name in held}, problems)
     entries = {name: entry for name, entry in entries.items() if name not in held}
     parameters, fixed = resolve_entries(entries, base, problems)
     values = {option.name: getattr(getattr(base, option.section), option.name) for option in options()}
@@ -120,8 +124,13 @@ def _problems_with(algorithm: str, parameters: list[Parameter], values: Mapping[
 
 def describe_space(space: Space) -> list[tuple[str, str, str]]:
     """Returns a row for each hyperparameter: its name, its values, and where it matters."""
-    rows = []
-    for one in space.parameters:
-        where = " and ".join(f"{name} is {' or '.join(map(str, allowed))}" for name, allowed in one.when)
-        rows.append((one.name, one.describe(), where))
-    return rows
+    return [(one.name, one.describe(), _conditions(one)) for one in space.parameters]
+
+
+def _conditions(parameter: Parameter) -> str:
+    return " and ".join(f"{name} is {' or '.join(map(str, allowed))}" for name, allowed in parameter.when)
+
+
+def _where(parameter: Parameter | None) -> str:
+    told = "" if parameter is None else _conditions(parameter)
+    return f" where {told}" if told else " everywhere"
