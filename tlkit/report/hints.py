@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import tlkit.report.data_hints as data_hints
+from tlkit.report.data_hints import Hint, note, warning
 from tlkit.report.words import (
     counted,
     listed,
@@ -15,7 +17,6 @@ from tlkit.report.words import (
     points_interval,
     quoted,
     short_number,
-    visible,
 )
 
 MOST_HINTS = 10
@@ -28,29 +29,18 @@ CALIBRATION_HARM = 0.005  # Below it, what temperature scaling costs is noise.
 SPLIT_GAP = 0.05
 FIT_GAP = 0.1  # Between training and validation accuracy.
 IMBALANCE = 10
-# What the findings of the audit do to a model and to its figures.
-CONSEQUENCES = {
-    "conflicting labels": "At most one of the labels is right: such pictures mislead the model and count as mistakes.",
-    "near-duplicates across labels": "One of the labels may be wrong.",
-    "leak": "The model is judged on pictures it was trained on: its figures are too good.",
-    "group across parts": "The model may know the group and not the class: its figures may be too good.",
-    "class missing from a part": "Nothing is known about how well the model does on it.",
-}
-MANY_ISSUES = 0.02  # Share of labels that look wrong; cleaned sets of photographs have less.
-
-Hint = dict[str, str]
 
 
 def make_hints(facts: dict[str, Any]) -> list[Hint]:
     """Returns the hints for a report's facts, the gravest first, each with `severity` and `text`."""
     rules: tuple[Callable[[dict[str, Any]], Iterator[Hint]], ...] = (
-        _about_findings,
+        data_hints.about_findings,
         _about_baseline,
         _about_missing_parts,
         _about_weak_classes,
         _about_confused_pairs,
         _about_labels,
-        _about_label_issues,
+        data_hints.about_label_issues,
         _about_phases,
         _about_folds,
         _about_fit,
@@ -59,36 +49,21 @@ def make_hints(facts: dict[str, Any]) -> list[Hint]:
         _about_splits,
         _about_calibration,
         _about_balance,
-        _about_set_aside,
+        data_hints.about_set_aside,
     )
     found = [hint for rule in rules for hint in rule(facts)]
     return sorted(found, key=lambda hint: ("warning", "note").index(hint["severity"]))[:MOST_HINTS]
-
-
-def _warning(text: str) -> Hint:
-    return {"severity": "warning", "text": text}
-
-
-def _note(text: str) -> Hint:
-    return {"severity": "note", "text": text}
 
 
 def _judged(facts: dict[str, Any]) -> dict[str, Any]:
     return facts["results"].get(facts["judged_split"]) or {}
 
 
-def _about_findings(facts: dict[str, Any]) -> Iterator[Hint]:
-    for finding in facts["data"]["findings"]:
-        consequence = CONSEQUENCES.get(finding["kind"])
-        if consequence and finding["severity"] in ("error", "warning"):
-            yield _warning(f"{visible(finding['message'])} {consequence}")
-
-
 def _about_baseline(facts: dict[str, Any]) -> Iterator[Hint]:
     baseline = facts["baseline"]["accuracy"]
     interval = (_judged(facts).get("intervals") or {}).get("accuracy")
     if baseline is not None and interval and interval[0] <= baseline:
-        yield _warning(
+        yield warning(
             f"The model is not shown to beat the simplest guess: its accuracy may be as low as {percent(interval[0])}, "
             f"and naming {quoted(facts['baseline']['class_name'])} every time reaches {percent(baseline)}."
         )
@@ -96,23 +71,23 @@ def _about_baseline(facts: dict[str, Any]) -> Iterator[Hint]:
 
 def _about_missing_parts(facts: dict[str, Any]) -> Iterator[Hint]:
     if facts["judged_split"] == "validation":
-        yield _warning(
+        yield warning(
             "There is no test part. The figures come from the validation images, which also chose the model, so they "
             "flatter it. Keep some images for a test part to know how it does on new ones."
         )
     rows = facts["per_class"]
     without = [row["class_name"] for row in rows if row["support"] == 0]
     if without and rows:
-        yield _warning(
+        yield warning(
             f"{counted(len(without), 'class has', 'classes have')} no {facts['judged_split']} image, so nothing is "
             f"known about {listed(without)}."
         )
     never = [row["class_name"] for row in rows if row["predicted"] == 0 and row["support"] > 0]
     named = _named(facts)
     if len(named) == 1 and never:
-        yield _warning(f"The model names {listed(named)} for every image: it has learnt nothing to tell classes apart.")
+        yield warning(f"The model names {listed(named)} for every image: it has learnt nothing to tell classes apart.")
     elif never:
-        yield _warning(f"The model never names {listed(never)}.")
+        yield warning(f"The model never names {listed(never)}.")
 
 
 def _named(facts: dict[str, Any]) -> list[str]:
@@ -127,7 +102,7 @@ def _about_weak_classes(facts: dict[str, Any]) -> Iterator[Hint]:
         few = row["train"] is not None and row["train"] < FEW_IMAGES
         remedy = " More pictures of it are the likeliest remedy." if few else ""
         trained = f" has {counted(row['train'], 'training image')} and" if row["train"] is not None else " has"
-        yield _warning(
+        yield warning(
             f"Class {quoted(row['class_name'])}{trained} recall {number(row['recall'], 2)} "
             f"({found} of {row['support']} found).{remedy}"
         )
@@ -136,7 +111,7 @@ def _about_weak_classes(facts: dict[str, Any]) -> Iterator[Hint]:
 def _about_confused_pairs(facts: dict[str, Any]) -> Iterator[Hint]:
     for pair in facts["confused_pairs"][:1]:
         if pair["count"] >= 3:
-            yield _note(
+            yield note(
                 f"The commonest mistake: {pair['count']} of {pair['support']} images of {quoted(pair['label'])} are "
                 f"taken for {quoted(pair['predicted'])} (the reverse: {pair['reverse']}). Compare their pictures."
             )
@@ -145,28 +120,10 @@ def _about_confused_pairs(facts: dict[str, Any]) -> Iterator[Hint]:
 def _about_labels(facts: dict[str, Any]) -> Iterator[Hint]:
     sure = facts["sure_mistakes"]
     if sure:
-        yield _note(
+        yield note(
             f"{counted(sure, 'mistake')} had a confidence above {percent(SURE)}. Look at "
             f"{'it' if sure == 1 else 'them'} first: such images are often labelled wrongly."
         )
-
-
-def _about_label_issues(facts: dict[str, Any]) -> Iterator[Hint]:
-    found = facts["explained"]["label_issues"]
-    if not found or not found["issues"]:
-        return
-    many = found["issues"] > MANY_ISSUES * found["images"]
-    first = found["shown"][:1]
-    such = (
-        f", such as {quoted(first[0]['item'])}, labelled {quoted(first[0]['label'])}, which looks like "
-        f"{quoted(first[0]['suggested'])}"
-        if first
-        else ""
-    )
-    yield (_warning if many else _note)(
-        f"{counted(found['issues'], 'label')} of {counted(found['images'], 'training and validation image')} "
-        f"{'looks' if found['issues'] == 1 else 'look'} wrong{such}. Wrong labels cost accuracy and blur the figures."
-    )
 
 
 def _about_phases(facts: dict[str, Any]) -> Iterator[Hint]:
@@ -175,12 +132,12 @@ def _about_phases(facts: dict[str, Any]) -> Iterator[Hint]:
             continue
         told = f"{points(row['gain'])} points ({points_interval([row['low'], row['high']])})"
         if not row.get("kept", True):
-            yield _note(
+            yield note(
                 f"Phase {quoted(row['phase'])} was tried and undone, for validation shows no gain: {told} in accuracy."
             )
             continue
         if row["high"] < 0:
-            yield _warning(f"Phase {quoted(row['phase'])} made validation accuracy worse: {told}. Leave it out.")
+            yield warning(f"Phase {quoted(row['phase'])} made validation accuracy worse: {told}. Leave it out.")
         else:
             fell = [number(row[name]) for name in ("log_loss_gain", "log_loss_low", "log_loss_high")]
             lower = f"log-loss lower by {fell[0]} ({fell[1]} to {fell[2]})"
@@ -189,14 +146,14 @@ def _about_phases(facts: dict[str, Any]) -> Iterator[Hint]:
                 more = f"Its probabilities are better beyond noise: {lower}."
             elif (row["log_loss_gain"] or 0) > 0:
                 more = f"Its probabilities are better, if not beyond noise: {lower}. {more}"
-            yield _note(f"Phase {quoted(row['phase'])} is not shown to change validation accuracy: {told}. {more}")
+            yield note(f"Phase {quoted(row['phase'])} is not shown to change validation accuracy: {told}. {more}")
 
 
 def _about_folds(facts: dict[str, Any]) -> Iterator[Hint]:
     folds, judged = facts["explained"]["cross_validation"], _judged(facts)
     interval = (judged.get("intervals") or {}).get("accuracy")
     if folds and interval and interval[1] < folds["accuracy"] - 2 * folds["standard_error"]:
-        yield _warning(
+        yield warning(
             f"A convex head on the features that training began with reaches {percent(folds['accuracy'])} in folds of "
             f"the training and validation images, more than the {percent_interval(interval)} on "
             f"{facts['judged_split']} images: those differ from the others, or training did harm."
@@ -215,7 +172,7 @@ def _about_fit(facts: dict[str, Any]) -> Iterator[Hint]:
         if best and best["accuracy"] is not None and best["val_accuracy"] is not None:
             gap = best["accuracy"] - best["val_accuracy"]
             if gap > FIT_GAP:
-                yield _note(
+                yield note(
                     f"In phase {quoted(phase['name'])} training accuracy is {percent(best['accuracy'])} and "
                     f"validation accuracy {percent(best['val_accuracy'])}: the model has learnt the training images by "
                     "heart. More images, augmentation or fewer trained layers narrow the gap."
@@ -228,9 +185,9 @@ def _about_path(facts: dict[str, Any]) -> Iterator[Hint]:
         if best is None or last < 1:
             continue
         if phase["kind"] == "epochs" and best == last:
-            yield _note(f"Phase {quoted(phase['name'])} was still improving in its last epoch; more epochs may help.")
+            yield note(f"Phase {quoted(phase['name'])} was still improving in its last epoch; more epochs may help.")
         if phase["kind"] == "penalties" and best in (0, last):
-            yield _note(
+            yield note(
                 f"The best penalty, {short_number(phase['rows'][best]['penalty'])}, is at the end of the path that "
                 "was tried; a better one may lie beyond."
             )
@@ -240,7 +197,7 @@ def _about_uncertainty(facts: dict[str, Any]) -> Iterator[Hint]:
     judged = _judged(facts)
     interval = (judged.get("intervals") or {}).get("accuracy")
     if interval and interval[1] - interval[0] > WIDE_INTERVAL:
-        yield _note(
+        yield note(
             f"With {counted(judged['num_images'], facts['judged_split'] + ' image')} the accuracy is known only to "
             f"{percent_interval(interval)}. More images would narrow it."
         )
@@ -253,7 +210,7 @@ def _about_splits(facts: dict[str, Any]) -> Iterator[Hint]:
     gap = validation["accuracy"] - test["accuracy"]
     interval = (test["intervals"] or {}).get("accuracy")
     if gap > SPLIT_GAP and interval and validation["accuracy"] > interval[1]:
-        yield _note(
+        yield note(
             f"Validation accuracy ({percent(validation['accuracy'])}) lies above what the test part allows "
             f"({percent_interval(interval)}): trust the test figure."
         )
@@ -267,12 +224,12 @@ def _about_calibration(facts: dict[str, Any]) -> Iterator[Hint]:
     before, after = (measured[when]["expected_calibration_error"] for when in ("before", "after"))
     if before - after > CALIBRATION_GAP:
         sure = "too sure" if calibration["temperature"] > 1 else "not sure enough"
-        yield _note(
+        yield note(
             f"The model is {sure} of itself: its confidence is off by {number(before * 100, 1)} points on average. "
             f"Dividing its logits by {number(calibration['temperature'], 2)} brings that to {number(after * 100, 1)}."
         )
     elif after - before > CALIBRATION_HARM:
-        yield _note(
+        yield note(
             f"Temperature scaling does not help here: on the {facts['judged_split']} images confidence is off by "
             f"{number(before * 100, 1)} points as the model stands and by {number(after * 100, 1)} after it. Use the "
             "probabilities as they are."
@@ -292,17 +249,7 @@ def _about_balance(facts: dict[str, Any]) -> Iterator[Hint]:
                 f" Balanced accuracy ({percent(judged['balanced_accuracy'])}) says more here than accuracy "
                 f"({percent(judged['accuracy'])})."
             )
-        yield _note(
+        yield note(
             f"Classes are uneven: {counted(most, 'training image')} of {quoted(common)}, {least} of "
             f"{quoted(rare)}.{compared}"
-        )
-
-
-def _about_set_aside(facts: dict[str, Any]) -> Iterator[Hint]:
-    set_aside, items = len(facts["data"]["set_aside"]), facts["data"]["items"]
-    if set_aside:
-        yield _note(
-            f"{set_aside:,} of {counted(items, 'file')} could not be used and "
-            f"{'was' if set_aside == 1 else 'were'} set aside; the data section names "
-            f"{'it' if set_aside == 1 else 'them'}."
         )
