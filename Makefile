@@ -8,7 +8,6 @@ ARGS ?=
 
 # Of the searches: make search DATA=./images BACKBONE=resnet50 SPACE=full TRIALS=50 BUDGET=2h
 DATA ?= builtin:digits
-BACKBONE ?= efficientnet_lite0
 SPACE ?= quick
 TRIALS ?= 30
 ALGORITHM ?= random
@@ -16,7 +15,7 @@ OBJECTIVE ?= accuracy
 BUDGET ?= 1h
 N ?= 2
 SEARCH ?= runs/search
-SEARCHING = $(BIN)/tlkit search --data '$(DATA)' --backbone $(BACKBONE) --algorithm $(ALGORITHM) --objective $(OBJECTIVE) --output $(SEARCH)
+SEARCHING = $(BIN)/tlkit search --data '$(DATA)' $(if $(BACKBONE),--backbone $(BACKBONE)) --algorithm $(ALGORITHM) --objective $(OBJECTIVE) --output $(SEARCH)
 
 .DEFAULT_GOAL := help
 SEARCHES := search search-quick search-full search-resume search-workers search-report

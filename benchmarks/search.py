@@ -1,10 +1,10 @@
 """Measures `tlkit search` against plain KerasTuner random search: same space, objective, images and wall time.
 
 The plain side is what KerasTuner's guide shows: a `build` that unfreezes what the trial says, `fit` on images, early
-stopping, all in one process. What it does not vary is held at what it does: one rate for all layers, no augmentation. Ours is the command, extraction of features and starts of processes counted. The score of
-a trial is on both sides the validation accuracy of its best epoch. Marks, of the means over seeds: at equal wall time
-our best score is no lower; plain's final one is reached in 0.33 of that time. How long plain itself took to reach it is
-told beside.
+stopping, all in one process. What it does not vary is held at what it does: one rate for all layers, no augmentation.
+Ours is the command, extraction of features and starts of processes counted. The score of a trial is on both sides the
+validation accuracy of its best epoch. Marks, of the means over seeds: at equal wall time our best score is no lower;
+plain's final one is reached in 0.33 of that time. How long plain itself took to reach it is told beside.
 
     python benchmarks/search.py --minutes 10 --seeds 3   # digits and Fashion-MNIST, a few images a class
     python benchmarks/search.py --memory head            # memory over 50 head trials, and their time

@@ -4,7 +4,7 @@ Purpose:  show what a modern small network gains over LeNet-5 in the same time o
 Command:  python recipes/02_fashion_mnist.py
 Data:     idx:/usr/share/datasets/fashion-mnist: 51,000 train, 9,000 choose the epoch, 10,000 test
 Expected: lenet5_accuracy 88.33 ± 0.44, fastnet_small_accuracy 93.71 ± 0.23 (2 seeds; on a GPU fastnet trains for 30
-          epochs instead, to 95 %: not run here)
+          epochs instead, meant to reach 95 %: not run here)
 Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
 Time:     23 minutes for 2 seeds; of each fastnet_small trains for 10 minutes, LeNet-5 for 1.2
 """

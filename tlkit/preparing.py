@@ -30,7 +30,8 @@ def prepare_backbone_of(config: Config, timer: Timer) -> PreparedBackbone:
 
         from tlkit.backbones.build import prepare_backbone
     keras.utils.set_random_seed(config.training.seed)  # Of weights that are random, and of dropout.
-    with timer(f"Building {config.model.backbone}", "bytes") as on_progress:
+    random = " with random weights" if config.model.weights == "none" else ""
+    with timer(f"Building {config.model.backbone}{random}", "bytes") as on_progress:
         prepared = prepare_backbone(
             config.model.backbone,
             image_size=config.model.image_size,

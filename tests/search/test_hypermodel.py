@@ -73,6 +73,11 @@ def test_classes_are_counted(number: object) -> None:
         TransferHyperModel(number)  # type: ignore[arg-type]
 
 
+def test_the_size_is_that_of_the_data() -> None:
+    with pytest.raises(InputError, match=r"varies neither image_size.*Received: image_size"):
+        TransferHyperModel(3, read_space("full"))
+
+
 def test_an_option_that_a_run_has_not_cannot_be_held() -> None:
     with pytest.raises(InputError, match="Did you mean 'epochs'"):
         TransferHyperModel(3, held={"epoch": 3})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -15,11 +16,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tlkit import data
 from tlkit.cli import main
 from tlkit.config import SearchConfig
 from tlkit.config_files import load_config
 from tlkit.errors import InputError
+from tlkit.run import write_json
 from tlkit.search import clock
+from tlkit.search.data_marks import mark_of_contents
 from tlkit.search.folder import Record, read_records, write_record
 from tlkit.search.plan import Plan, asked_again, read_plan
 from tlkit.search.roles import role
@@ -99,14 +103,18 @@ def plan_in(pictures: Path, **own: object) -> Plan:
 
 def test_a_search_goes_on_with_the_same_pictures_alone(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = replace(plan_in(pictures), folder=pictures.parent / "search")
-    features = plan.folder / "features" / "of-them"
-    features.mkdir(parents=True)
+    plan.folder.mkdir()
     assert require_same_data(plan) == plan.data_marks
-    assert features.exists()
-    Image.new("RGB", (40, 40), (9, 9, 9)).save(pictures / "dark" / "0.png")
+    manifest = data.from_spec(str(pictures)).with_digests()
+    seen = mark_of_contents(manifest.items["item"], manifest.items["digest"])
+    write_json(plan.folder / "validation.json", {"labels": [], "groups": None, "pictures": seen})
+    picture = pictures / "dark" / "0.png"
+    os.utime(picture, (1, 1))  # Another time, the same content.
     assert require_same_data(plan) != plan.data_marks
-    assert not features.exists()
-    assert "computed anew" in " ".join(capsys.readouterr().out.split())
+    assert "comparing the images" in " ".join(capsys.readouterr().out.split())
+    Image.new("RGB", (40, 40), (9, 9, 9)).save(picture)
+    with pytest.raises(InputError, match=r"the images that .* began with. Received: others"):
+        require_same_data(plan)
     (pictures / "dark" / "0.png").rename(pictures / "light" / "9.png")
     with pytest.raises(InputError, match=r"the images that .* began with. Received: others"):
         require_same_data(plan)
@@ -160,6 +168,31 @@ def test_trials_that_ended_before_are_told(tmp_path: Path, capsys: pytest.Captur
     assert "3 trials ended before\n" in capsys.readouterr().out
     tell_plan(replace(plan, settings=replace(plan.settings, trials=2)))
     assert "3 trials ended before; no more are wanted" in capsys.readouterr().out
+
+
+def test_a_file_of_options_is_compared_where_a_search_is_taken_up(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "search")
+    file = tmp_path / "other.toml"
+    file.write_text("[training]\nepochs = 5\n")
+    own = {"resume": True, "output": str(folder)}
+    base, settings = asked_again(file, {}, own)
+    with pytest.raises(InputError, match="epochs: 2; now 5"):
+        plan_of(base, settings, {}, own)
+
+
+def test_a_space_file_is_needed_no_more_where_a_search_is_taken_up(tmp_path: Path) -> None:
+    file, folder = tmp_path / "space.toml", tmp_path / "search"
+    file.write_text("preset = 'scratch'\n[space]\nstrategy = 'scratch'\n")
+    given = {"data": "builtin:digits", "backbone": "scratch:lenet5", "strategy": "scratch"}
+    settings = SearchConfig(space=str(file), output=str(folder))
+    folder.mkdir()
+    replace(
+        plan_of(load_config(None, given), replace(settings, output=None), given, {}), settings=settings, folder=folder
+    ).write()
+    file.unlink()
+    assert taken_up(folder, {"data": "builtin:digits"}, {}).space.parameters
+    with pytest.raises(InputError, match="strategy: "):
+        taken_up(folder, {"strategy": "full"}, {})
 
 
 def test_resume_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:

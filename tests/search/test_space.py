@@ -128,6 +128,8 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         ("[space]\noptimizer = { low = 1, high = 2 }", "list of choices"),
         ("[space]\nbatch_size = [16, 'auto']", "one kind"),
         ("[space", "valid TOML"),
+        ("[space]\nbackbone = 3", "backbone to be text"),
+        ("[space]\nbatch_size = { low = 16, high = 64, step = 1.5 }", "a whole step above 0"),
         ("space = 3", "[space] to be a table. Received: 3"),
         ('preset = "fast"', "Unknown preset"),
         ("[space]\ntrain_from = { last = 0 }", "last = 3"),
@@ -140,6 +142,11 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_searched(tmp_path: Path, text: str, part: str) -> None:
     assert part in "\n".join(problems(space_file(tmp_path, text)))
+
+
+def test_a_saved_model_has_a_size_of_its_own(tmp_path: Path) -> None:
+    base = with_values(Config(), {"backbone": str(tmp_path / "own.keras")})
+    assert "image_size" not in [one.name for one in read_space("full", base).parameters]
 
 
 def test_every_mistake_of_a_range_is_told(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_what_fails_is_told_with_its_reason(make_plan: MakePlan) -> None:
     for file in features_of(plan).glob("*.json"):
         file.unlink()
     (features_of(plan) / "config.toml").unlink()
-    broken = replace(plan, base=replace(plan.base, data=replace(plan.base.data, data="/nowhere")))
+    broken = replace(plan, base=replace(plan.base, model=replace(plan.base.model, weights="/nowhere.h5")))
     executor = broken.executor()
     try:
         record = executor.run(executor.default())
@@ -281,7 +281,7 @@ def test_a_worker_that_dies_twice_on_a_trial_has_it_failed(make_plan: MakePlan) 
     plan = make_plan()
     oracle = oracle_of(plan)
     trial = oracle.create_trial("a")
-    assert oracle.give_up("a") == trial.trial_id
+    assert oracle.give_up("a").trial_id == trial.trial_id
     assert oracle.create_trial("b").trial_id == trial.trial_id
     oracle.end_trial(trial)  # Worker b ends it.
     oracle.end_trial(trial)  # Worker a was not dead after all: told twice, it counts once.

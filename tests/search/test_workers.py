@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tlkit.errors import InputError
 from tlkit.search import folder as search_folder
-from tlkit.search.chief import lead
+from tlkit.search.chief import Crew, lead
 from tlkit.search.folder import read_records
 from tlkit.search.oracles import make_oracle
 from tlkit.search.plan import Plan
@@ -76,6 +77,55 @@ def test_a_chief_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch, m
         wait_for_chief(10.0)
 
 
+def test_an_error_of_the_oracle_ends_the_search(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(workers=2)
+    oracle = oracle_of(plan)
+
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(oracle, "populate_space", fail)
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):
+            oracle.create_trial("worker-0")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert oracle.give_up("worker-0") is None  # The lock is free.
+    with pytest.raises(OSError, match="No space left"):
+        lead(plan, oracle, lambda record: None, served=False)
+
+
+def test_a_mistake_that_no_worker_can_mend_ends_the_search_in_a_line(make_plan: MakePlan) -> None:
+    plan = make_plan(workers=2)
+    features = next((plan.folder / search_folder.FEATURES).iterdir())
+    (features / "result.json").unlink()
+    plan = replace(plan, base=replace(plan.base, data=replace(plan.base.data, data="/nowhere")))
+    plan.write()
+    with pytest.raises(InputError, match=r"^[^\n]*/nowhere[^\n]*once they are back"):
+        lead(plan, oracle_of(plan), lambda record: None, served=False)
+    assert not [one for one in read_records(plan.folder) if one.status == "failed"]
+
+
+def test_a_trial_over_which_two_workers_died_is_a_failed_trial(make_plan: MakePlan) -> None:
+    plan = make_plan(workers=2)
+    oracle, crew = oracle_of(plan), Crew(plan, "127.0.0.1:1")
+    told = []
+    for name in ("local-0", "local-1"):
+        oracle.create_trial(name)
+        told.append(crew._give_up(oracle, name))
+    assert told == ["; trial 1 is given to another", "; trial 1 fails: another had died over it"]
+    failed = read_records(plan.folder)[0]
+    assert (failed.number, failed.status, failed.reason) == (1, "failed", "killed")
+    assert crew._give_up(oracle, "local-0") == ""
+
+
+def test_one_trial_is_the_default_recipe_alone(make_plan: MakePlan) -> None:
+    assert oracle_of(make_plan(trials=1)).create_trial("worker-0").status == "STOPPED"
+
+
 def test_the_role_is_that_of_kerastuners_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (TUNER_ID, ORACLE_IP, ORACLE_PORT):
         monkeypatch.delenv(name, raising=False)
@@ -104,8 +154,8 @@ def test_all_trials_end_though_a_worker_is_killed(make_plan: MakePlan, children:
 
     def kill_one() -> None:
         while not killed:
-            pid = worker_named("worker-1", children(os.getpid()))
-            if pid is not None and "worker-1" in oracle.ongoing_trials:
+            pid = worker_named("local-1", children(os.getpid()))
+            if pid is not None and "local-1" in oracle.ongoing_trials:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
             time.sleep(0.01)

@@ -180,10 +180,7 @@ def _value_axis(parameter: dict[str, Any]) -> Axis:
 def _curves(curves: list[dict[str, Any]]) -> list[tuple[str, Markup]]:
     """Returns (caption, SVG) of validation loss and accuracy by epoch, one line a trial."""
     charts = []
-    for caption, name in (
-        ("Validation loss by epoch", "val_loss"),
-        ("Validation accuracy by epoch, %", "val_accuracy"),
-    ):
+    for name, caption in CURVES.items():
         lines = [
             Line([(float(i + 1), point[name]) for i, point in enumerate(one["points"])], f"run-{index % COLOURS}")
             for index, one in enumerate(curves)

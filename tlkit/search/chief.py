@@ -6,17 +6,22 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tlkit import console
 from tlkit.child_processes import start, stop
-from tlkit.search.folder import ENDED, Record, read_records
+from tlkit.errors import InputError
+from tlkit.search.folder import ENDED, FAILED, Record, read_records, write_record
 from tlkit.search.plan import Plan
 from tlkit.search.roles import ORACLE_IP, ORACLE_PORT, TUNER_ID, chief_address
-from tlkit.search.service import LEASE_SECONDS, Servicer, serving
+from tlkit.search.service import EXIT_MISTAKE, LEASE_SECONDS, MISTAKE, Servicer, serving
 
 LOOPBACK = "127.0.0.1"
+ANY_ADDRESS = ("0.0.0.0", "::", "[::]")
 POLL_SECONDS = 0.5
+FAREWELL_SECONDS = 5.0  # For workers of other machines to hear that there are no more trials.
 STARTS_A_WORKER = 3  # Of a worker that dies again and again, the machine is the cause.
 
 
@@ -30,13 +35,14 @@ def lead(plan: Plan, oracle: Any, on_trial: Callable[[Record], None], served: bo
         served: Whether workers of other machines come too: the environment then says where to listen.
 
     Raises:
-        InputError: The port is taken.
+        InputError: The port is taken, or a worker told that no trial can be run.
     """
     ip, port = chief_address() if served else (LOOPBACK, 0)
     wanted = plan.settings.workers if plan.settings.workers > 1 or not served else 0
     deadline = plan.deadline()
     told: set[int] = {one.number for one in read_records(plan.folder) if one.status in ENDED}
-    with serving(oracle, ip, port) as (servicer, bound), _workers(plan, bound, wanted) as crew:
+    near = LOOPBACK if ip in ANY_ADDRESS else ip
+    with serving(oracle, ip, port) as (servicer, bound), _workers(plan, f"{near}:{bound}", wanted) as crew:
         console.say(f"  The chief listens at {ip}:{bound}; workers here: {wanted}")
         while True:
             time.sleep(POLL_SECONDS)
@@ -45,15 +51,21 @@ def lead(plan: Plan, oracle: Any, on_trial: Callable[[Record], None], served: bo
                     told.add(record.number)
                     on_trial(record)
             crew.mind(oracle, servicer)
+            if servicer.error is not None:
+                raise servicer.error
             if time.monotonic() >= deadline:
                 console.say("  The time for trials is over.")
                 break
             if _is_done(plan, oracle, servicer) and not crew.is_busy() and not oracle.tuner_ids:
                 break
             if wanted and not served and not crew.is_busy():
-                console.warn("  No worker is left: each died several times. Their logs lie in the folder.")
+                if crew.deaths:
+                    console.warn("  No worker is left: each died several times. Their logs lie in the folder.")
                 break
         oracle.closed = True
+        until = time.monotonic() + FAREWELL_SECONDS
+        while served and oracle.tuner_ids and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
 
 
 def _is_done(plan: Plan, oracle: Any, servicer: Servicer) -> bool:
@@ -65,16 +77,18 @@ def _is_done(plan: Plan, oracle: Any, servicer: Servicer) -> bool:
 class Crew:
     """The workers on this machine."""
 
-    def __init__(self, plan: Plan, port: int) -> None:
-        self.plan, self.port = plan, port
+    def __init__(self, plan: Plan, address: str) -> None:
+        self.plan = plan
+        self.ip, _, self.port = address.rpartition(":")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.starts: dict[str, int] = {}
+        self.deaths = 0
 
     def start(self, name: str) -> None:
         """Starts a worker."""
         self.starts[name] = self.starts.get(name, 0) + 1
-        variables = {TUNER_ID: name, ORACLE_IP: LOOPBACK, ORACLE_PORT: str(self.port)}
-        with open(self.plan.folder / f"{name}.txt", "ab") as log:
+        variables = {TUNER_ID: name, ORACLE_IP: self.ip, ORACLE_PORT: self.port}
+        with open(self._log(name), "ab") as log:
             self.processes[name] = start(
                 "tlkit.search.service:work_for_chief", str(self.plan.folder), log=log, environment=variables
             )
@@ -87,30 +101,56 @@ class Crew:
                 continue
             del self.processes[name]
             stop(process)
-            given_up = oracle.give_up(name)
+            if code == EXIT_MISTAKE:
+                oracle.give_up(name, False)
+                raise InputError(_last_mistake(self._log(name)))
+            lost = self._give_up(oracle, name)
             if code != 0:
-                lost = "" if given_up is None else f"; trial {int(given_up) + 1} is given to another"
-                console.warn(f"  {name} died (exit code {code}){lost}.")
+                self.deaths += 1
+                console.warn(f"{name} died (exit code {code}){lost}.")
                 if self.starts[name] < STARTS_A_WORKER:
                     self.start(name)
         for name in servicer.silent():
             if name not in self.processes:
-                oracle.give_up(name)
-                console.warn(
-                    f"  {name} has not been heard of for {LEASE_SECONDS:.0f} s: its trial is given to another."
-                )
+                lost = self._give_up(oracle, name)
+                console.warn(f"{name} has not been heard of for {LEASE_SECONDS:.0f} s{lost}.")
+
+    def _give_up(self, oracle: Any, name: str) -> str:
+        """Takes a trial from a worker that is gone, and tells what becomes of it."""
+        trial = oracle.give_up(name)
+        if trial is None:
+            return ""
+        number = int(trial.trial_id) + 1
+        if trial.status != "FAILED":
+            return f"; trial {number} is given to another"
+        own = [one for one in read_records(self.plan.folder) if one.number == number]
+        record = own[0] if own else Record(number, dict(trial.hyperparameters.values), f"trial {number}")
+        if record.status not in ENDED:
+            message = "Two workers died over it."
+            write_record(self.plan.folder, replace(record, status=FAILED, reason="killed", message=message))
+        return f"; trial {number} fails: another had died over it"
+
+    def _log(self, name: str) -> Path:
+        return self.plan.folder / f"{name}.txt"
 
     def is_busy(self) -> bool:
         """Whether a worker of this machine is alive."""
         return bool(self.processes)
 
 
+def _last_mistake(log: Path) -> str:
+    lines = [
+        line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.startswith(MISTAKE)
+    ]
+    return lines[-1].removeprefix(MISTAKE) if lines else f"Expected a worker that can run trials; {log} tells more."
+
+
 @contextmanager
-def _workers(plan: Plan, port: int, count: int) -> Iterator[Crew]:
-    crew = Crew(plan, port)
+def _workers(plan: Plan, address: str, count: int) -> Iterator[Crew]:
+    crew = Crew(plan, address)
     try:
         for index in range(count):
-            crew.start(f"worker-{index}")
+            crew.start(f"local-{index}")  # Other machines' workers have names of their own.
         yield crew
     finally:
         for process in crew.processes.values():

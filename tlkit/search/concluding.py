@@ -20,7 +20,7 @@ from tlkit.report.files import read_json, read_table
 from tlkit.report.search_page import write_search_page
 from tlkit.report.words import counted
 from tlkit.search import clock
-from tlkit.search.executing import Executor, Trial
+from tlkit.search.executing import Executor, Trial, require_same_truth
 from tlkit.search.folder import (
     COMPLETED,
     DEFAULT,
@@ -102,7 +102,7 @@ def _validation_gain(
         found = _repeats(plan, executor, name, recipes[name], REPEATS_FROM + place * 1000)
         if not found:
             selected.append(name)
-            found = [trial_folder(plan.folder, record.number)]
+            found = [trial_folder(plan.folder, record.original)]
         probabilities[name] = [np.load(path / PROBABILITIES) for path in found]
     truth = read_json(plan.folder / TRUTH)
     labels = np.asarray(truth["labels"], np.int64)
@@ -146,6 +146,7 @@ def _retrain(plan: Plan, executor: Executor, name: str, recipe: Config) -> None:
             f"Expected the {TOLD[name]} to train again. Received: {found['reason']} ({found['message']}). Go on with: "
             f"tlkit search --resume --output {plan.folder}"
         )
+    require_same_truth(read_json(plan.folder / TRUTH), found)
     run.write_text(note, wanted)
     shutil.rmtree(work, ignore_errors=True)
 
@@ -193,7 +194,8 @@ def result_of(
     """
     tried = [one for one in records if one.number < REPEATS_FROM and one.status in ENDED]
     succeeded = [one for one in tried if one.status == COMPLETED and one.number]
-    default = plan.default_recipe()
+    own = trial_folder(plan.folder, 0) / run.CONFIG  # As it ran: the time for trials may have been changed since.
+    default = load_config(own) if own.exists() else plan.default_recipe()
     result = {
         "version": 1,
         "space": plan.space.to_dict(),

@@ -124,8 +124,10 @@ def check_entries(entries: Entries, problems: list[str]) -> tuple[list[Parameter
                 parameters.append(Parameter(name, values))
         else:
             value, problem = convert(known[name], entry)
-            problems += [f"In the space: {problem}"] if problem else []
-            fixed[name] = value
+            if problem:
+                problems.append(f"In the space: {problem}")
+            else:
+                fixed[name] = value
     return parameters, fixed
 
 
@@ -139,9 +141,10 @@ def _range(option: Option, entry: dict[str, Any], problems: list[str]) -> list[P
     sampling, step = entry.get("sampling", "linear"), entry.get("step")
     if sampling not in SAMPLINGS:
         found.append(str(unknown_name(f"sampling of {option.name}", str(sampling), SAMPLINGS)))
-    smallest = 1 if sampling == "log" else 0
-    if step is not None and (not isinstance(step, int | float) or step <= smallest):
-        found.append(f"{told} and a step above {smallest}. Received: step = {step!r}.")
+    smallest, kinds = (1, int | float) if sampling == "log" else (0, int if option.type is int else int | float)
+    if step is not None and (isinstance(step, bool) or not isinstance(step, kinds) or step <= smallest):
+        whole = "whole " if kinds is int else ""
+        found.append(f"{told} and a {whole}step above {smallest}. Received: step = {step!r}.")
     bounds = {key: _bound(option, entry[key], key, found) for key in ("low", "high") if key in entry}
     low, high = bounds.get("low"), bounds.get("high")
     if len(bounds) < 2 and not unknown:  # A key unknown is the one that is missing.

@@ -39,6 +39,8 @@ from tlkit.search.recipes import TUNER, features_recipe, identity, needs_head_al
 from tlkit.search.space import Space
 from tlkit.search.tasks import TaskRunner
 
+SHARED = ("labels", "groups", "pictures")  # Of what a task tells, that is the same in all trials.
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -143,7 +145,8 @@ class Executor:
             if ended.reason == "input":
                 self._require_data()
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)  # It is run again, from its beginning.
+            if not any(one.number == trial.number and one.status in ENDED for one in read_records(self.folder)):
+                shutil.rmtree(folder, ignore_errors=True)  # It is run again, from its beginning.
             raise
         return write_record(self.folder, ended)
 
@@ -205,10 +208,15 @@ class Executor:
                 run.write_text(folder / run.CONFIG, config_to_toml(wanted))
                 found = self.tasks.run(folder, {"work": "features"}, deadline)
                 if "reason" in found:
-                    self.failed_features[name] = found
+                    if found["reason"] == "input":  # It would fail again; a process that was killed need not.
+                        self.failed_features[name] = found
                     (folder / TASK_RESULT).unlink(missing_ok=True)
                     return found
-                self._write_truth(found)
+                try:
+                    self._write_truth(found)
+                except InputError:
+                    (folder / TASK_RESULT).unlink(missing_ok=True)
+                    raise
         finally:
             lock.release(remove=True)
         return read_json(folder / TASK_RESULT) | {"folder": str(folder)}
@@ -223,17 +231,22 @@ class Executor:
         return replace(told, status=COMPLETED, metrics=found["metrics"])
 
     def _write_truth(self, found: dict[str, Any]) -> None:
-        """Keeps the labels of the validation images, which all trials share."""
+        """Keeps the labels of the validation images, which all trials share, and what names the pictures."""
         if "labels" not in found:
             return
-        truth = {"labels": found["labels"], "groups": found["groups"]}
         if not (self.folder / TRUTH).exists():
-            run.write_json(self.folder / TRUTH, truth)
-        elif read_json(self.folder / TRUTH) != truth:
-            raise InputError(
-                "Expected the same validation images in every trial. Received: others, so the data have changed since "
-                "the search began. Search anew, into another --output."
-            )
+            run.write_json(self.folder / TRUTH, {name: found[name] for name in SHARED if name in found})
+        else:
+            require_same_truth(read_json(self.folder / TRUTH), found)
+
+
+def require_same_truth(kept: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raises InputError where what a task found of the shared facts is not what was kept."""
+    if any(kept[name] != found[name] for name in SHARED if name in kept and name in found):
+        raise InputError(
+            "Expected the same images in every trial. Received: others, so the data have changed since the search "
+            "began. Put them back and go on with --resume, or search anew into another --output."
+        )
 
 
 def _write_path(folder: Path, path: list[dict[str, float]]) -> None:

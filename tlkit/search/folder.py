@@ -117,6 +117,8 @@ def read_records(folder: Path) -> list[Record]:
     for path in sorted((folder / TRIALS).glob(f"*/{RECORD}")):
         try:
             found.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            continue  # Another process has just removed it, to run it again.
         except (ValueError, TypeError):
             raise InputError(
                 f"Expected {path} as tlkit search wrote it. Received: a damaged file. Remove {path.parent}, and the "
@@ -184,9 +186,11 @@ def prune(folder: Path, kept: set[int]) -> int:
     for path in sorted((folder / TRIALS).glob("*")):
         if path.name.isdecimal() and int(path.name) in kept:
             continue
-        record = path / RECORD
-        if not record.exists() or json.loads(record.read_text(encoding="utf-8"))["status"] == RUNNING:
-            continue  # At work in another process.
+        try:
+            if json.loads((path / RECORD).read_text(encoding="utf-8"))["status"] == RUNNING:
+                continue  # At work in another process.
+        except FileNotFoundError:
+            continue
         repeated = path.name.isdecimal() and int(path.name) >= REPEATS_FROM
         for name in (run.MODEL, CHECKPOINT, *(() if repeated else (PROBABILITIES,))):
             if (path / name).exists():

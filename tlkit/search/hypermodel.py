@@ -88,10 +88,11 @@ class TransferHyperModel(keras_tuner.HyperModel):
         base = with_values(base, {} if image_size is None else {"image_size": image_size})
         if isinstance(space, str):
             space = read_space(space, base, given=fixed | {"image_size": image_size or "the data's"})
-        if varied := sorted({one.option for one in space.parameters} & set(held or {})):
+        if varied := sorted({one.option for one in space.parameters} & {"image_size", *(held or {})}):
             raise InputError(
-                f"Expected held options that the space does not vary. Received: {', '.join(varied)}. Make the space "
-                "without them: read_space(NAME, given={...}), or give its name alone."
+                "Expected a space that varies neither image_size, which is that of the data, nor what is held. "
+                f"Received: {', '.join(varied)}. Make the space without: read_space(NAME, given={{...}}), or give its "
+                "name alone."
             )
         self.num_classes, self.space, self.base = num_classes, space, base
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 from keras_tuner import oracles
 from keras_tuner.engine.trial import Trial
+from keras_tuner.src.engine import oracle as kerastuner_oracle
 from threadpoolctl import threadpool_limits
 
 from tlkit import run
@@ -23,6 +27,25 @@ NEVER = 10**9  # Failures in a row after which KerasTuner would end a search: a 
 MOST_RUNS = 2  # Of one trial whose worker dies: it may be the trial that kills it.
 RANDOM_SHARE = 3  # Of so many trials one is random, before the Bayesian search begins to learn,
 RANDOM_EACH = 2  # but no more than so many for each hyperparameter: a search that time ends may be told of any number.
+
+
+def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets one thread at a time into an oracle, as KerasTuner does, which however keeps the lock after an error."""
+    synchronized = keras_tuner.synchronized(method)
+
+    @functools.wraps(method)
+    def alone(self: Any, *arguments: Any) -> Any:
+        thread = threading.current_thread().name
+        inside = kerastuner_oracle.THREADS[self] == thread
+        try:
+            return synchronized(self, *arguments)
+        except BaseException:
+            if not inside and kerastuner_oracle.THREADS[self] == thread:
+                kerastuner_oracle.THREADS[self] = None
+                kerastuner_oracle.LOCKS[self].release()
+            raise
+
+    return alone
 
 
 class Kept:
@@ -57,7 +80,7 @@ class Kept:
         self.ongoing_trials.clear()
         self.tuner_ids.clear()
 
-    @keras_tuner.synchronized
+    @guarded
     def create_trial(self: Any, tuner_id: str) -> Trial:
         """Proposes a trial, or tells that there is none: any more, or as long as no other worker dies over its own."""
         if self.closed:
@@ -69,7 +92,7 @@ class Kept:
             trial.status = "IDLE"
         return trial
 
-    @keras_tuner.synchronized
+    @guarded
     def end_trial(self: Any, trial: Trial) -> None:
         """Ends a trial that is at work; others, of workers that were given up, have ended already."""
         if trial.trial_id not in {one.trial_id for one in self.ongoing_trials.values()}:
@@ -78,25 +101,29 @@ class Kept:
         super().end_trial(trial)  # type: ignore[misc]
         self.save()
 
-    @keras_tuner.synchronized
-    def give_up(self: Any, tuner_id: str) -> str | None:
+    @guarded
+    def give_up(self: Any, tuner_id: str, counted: bool = True) -> Trial | None:
         """Forgets a worker that is gone; its trial is given to another, or fails where that happened before.
 
+        Args:
+            tuner_id: The worker's name.
+            counted: Whether it may be the trial that killed it.
+
         Returns:
-            The trial's number as KerasTuner writes it, or None where the worker had none.
+            The trial, or None where the worker had none.
         """
         self.tuner_ids.discard(tuner_id)
         trial = self.ongoing_trials.pop(tuner_id, None)
         if trial is None:
             return None
-        self._run_times[trial.trial_id] += 1
+        self._run_times[trial.trial_id] += counted
         if self._run_times[trial.trial_id] >= MOST_RUNS:
             trial.status, trial.message = "FAILED", "its worker died"
             self.end_order.append(trial.trial_id)
         else:
             self._retry_queue.append(trial.trial_id)
         self.save()
-        return trial.trial_id
+        return trial
 
 
 class RandomOracle(Kept, oracles.RandomSearchOracle):
@@ -131,9 +158,14 @@ class BayesianOracle(Kept, oracles.BayesianOptimizationOracle):
 class HyperbandOracle(Kept, oracles.HyperbandOracle):
     """Hyperband."""
 
+    @guarded
     def promotable(self) -> set[int]:
-        """Returns the numbers of trials whose checkpoints a higher rung may want, or is at work on."""
+        """Returns the numbers of trials whose checkpoints a higher rung may want, or is at work on.
+
+        A trial whose record is written and of which the oracle has not been told is one of them.
+        """
         wanted = {trial.hyperparameters.values.get("tuner/trial_id") for trial in self.ongoing_trials.values()}
+        wanted |= {trial.trial_id for trial in self.ongoing_trials.values()}
         better_first = -1 if self.objective.direction == "max" else 1
         for bracket in self._brackets:
             for place, round_ in enumerate(bracket["rounds"][:-1]):
@@ -191,4 +223,5 @@ def make_oracle(settings: SearchConfig, space: Space, objective: Objective, seed
     oracle.max_trials = proposed  # Hyperband takes none when it is made.
     oracle.verbose = 0
     oracle.path = path
+    oracle.closed = settings.trials == 1  # KerasTuner takes no number for none.
     return oracle

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit import run
 from tlkit.config import AUTO, AUTO_SECONDS, Config, SearchConfig
-from tlkit.config_files import config_from_dict, options_of_file, section_from
+from tlkit.config_files import ConfigError, config_from_dict, options_of_file, section_from
 from tlkit.durations import parse_duration
 from tlkit.errors import InputError
+from tlkit.rules import told_by
 from tlkit.search import clock
 from tlkit.search.folder import SETTINGS, VERSION, read_settings
 from tlkit.search.objectives import Objective, get_objective
@@ -38,7 +39,7 @@ class Plan:
         base: Options that no trial changes; its split has a seed of its own.
         space: What is searched.
         settings: How.
-        data_marks: Of its pictures, from `same_data.marks_of_data`; None where they were not looked at.
+        data_marks: Of its pictures, from `data_marks.marks_of_data`; None where they were not looked at.
     """
 
     folder: Path
@@ -127,7 +128,11 @@ def asked_again(file: Path | None, given: Mapping[str, Any], own: Mapping[str, A
     """
     old = read_plan(folder_to_resume(own.get("output")))
     options = (options_of_file(file) if file is not None else {}) | dict(given)
-    return with_values(old.base, options), section_from(SearchConfig, dataclasses.asdict(old.settings) | dict(own))
+    settings = dataclasses.asdict(old.settings) | dict(own)
+    if wrong := told_by(lambda values: section_from(SearchConfig, values), settings):
+        wrong += told_by(lambda values: with_values(old.base, values), options)
+        raise ConfigError("\n".join(wrong).splitlines())
+    return with_values(old.base, options), section_from(SearchConfig, settings)
 
 
 def resumed(old: Plan, wanted: Plan, given: Mapping[str, Any]) -> Plan:

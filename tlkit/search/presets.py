@@ -45,7 +45,7 @@ def preset_entries(name: str, base: Config) -> Entries:
     backbone = base.model.backbone
     if not backbone.lower().endswith(".keras") and get_backbone(backbone).from_scratch:
         entries.pop("pooling", None)  # It would stand where the network has layers of its own.
-    return entries
+    return {name: entry for name, entry in entries.items() if entry != []}  # A file's own size is not known yet.
 
 
 def _head(base: Config) -> Entries:

@@ -78,7 +78,7 @@ class Conversation:
         assert self.process is not None
         code = self.process.wait()
         self.close()
-        return why_it_ended(code, self.kills_before)
+        return why_it_ended(code, self.kills_before, self.log.name)
 
     def close(self) -> None:
         """Ends the process."""
@@ -105,12 +105,13 @@ def memory_kills() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
-def why_it_ended(code: int, kills_before: int) -> dict[str, Any]:
+def why_it_ended(code: int, kills_before: int, log: str = LOG) -> dict[str, Any]:
     """Tells why a process ended that left no result.
 
     Args:
         code: Its exit code.
         kills_before: What `memory_kills` returned when it began.
+        log: Name of the file for what it printed.
     """
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         if memory_kills() > kills_before:
@@ -118,4 +119,4 @@ def why_it_ended(code: int, kills_before: int) -> dict[str, Any]:
         return {"reason": "killed", "message": "Killed by signal 9: by hand, or by the system where memory ran out."}
     if code < 0:
         return {"reason": "crash", "message": f"Ended by signal {signal.Signals(-code).name}."}
-    return {"reason": "crash", "message": f"Ended with exit code {code}; its {LOG} tells more."}
+    return {"reason": "crash", "message": f"Ended with exit code {code}; its {log} tells more."}

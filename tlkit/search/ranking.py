@@ -21,4 +21,5 @@ def best_record(plan: Plan, records: list[Record]) -> Record | None:
 
 def kept_numbers(plan: Plan, records: list[Record]) -> set[int]:
     """Returns the trials whose models are kept: the best, and the default recipe."""
-    return {0} | {one.number for one in ranked(plan, records)[: plan.settings.keep]}
+    default = {one.original for one in records if one.number == 0}
+    return {0} | default | {one.number for one in ranked(plan, records)[: plan.settings.keep]}

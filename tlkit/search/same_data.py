@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from typing import TYPE_CHECKING
 
 from tlkit import console
 from tlkit.errors import InputError
 from tlkit.preflight import preflight
-from tlkit.search.folder import FEATURES
+from tlkit.report.files import read_json
+from tlkit.search.data_marks import mark_of_contents, marks_of_data
+from tlkit.search.folder import TRUTH
 from tlkit.search.plan import Plan
+from tlkit.search.recipes import default_recipe
 
 if TYPE_CHECKING:
-    from tlkit.data.manifest import Manifest
-
-COLUMNS = ("item", "label", "split", "group")
+    from tlkit.data.items import Source
 
 
-def marks_of_data(manifest: Manifest) -> dict[str, str]:
-    """Returns `listing`, which names what lies where under which class, and `files`, which a file's change changes."""
-    from tlkit.data.packing import marks_of
+def _digest(source: Source, item: str) -> str:
+    from tlkit.data.identity import digest_of
 
-    table = "\0".join("\0".join(manifest.items[name]) for name in COLUMNS)
-    listing = hashlib.blake2b(table.encode("utf-8", "surrogateescape"), digest_size=16)
-    files = hashlib.blake2b(marks_of(manifest).tobytes(), digest_size=16)
-    return {"listing": listing.hexdigest(), "files": files.hexdigest()}
+    try:
+        return digest_of(source.read(item))
+    except (OSError, InputError):
+        return ""
 
 
 def require_same_data(plan: Plan) -> dict[str, str]:
     """Looks at the pictures of a search that is taken up again.
 
-    Where files have changed under their old names, features that were computed of them are removed.
+    Where files were written anew, all of them are read and compared with what trials have seen.
 
     Returns:
         Their marks now.
@@ -39,17 +37,18 @@ def require_same_data(plan: Plan) -> dict[str, str]:
     Raises:
         InputError: They are gone, or others.
     """
-    _, manifest = preflight(plan.base, new=False)
+    _, manifest = preflight(default_recipe(plan.base, plan.space), new=False)
     now, then = marks_of_data(manifest), plan.data_marks or {}
-    if then and now["listing"] != then["listing"]:
+    seen = read_json(plan.folder / TRUTH).get("pictures") if (plan.folder / TRUTH).exists() else None
+    same = not then or now["listing"] == then["listing"]
+    if same and then and seen and now["files"] != then["files"]:
+        with console.step("Files were written anew: comparing the images with those that trials have seen"):
+            items = manifest.items["item"]
+            same = seen == mark_of_contents(items, (_digest(manifest.source, item) for item in items))
+    if not same:
         raise InputError(
             f"Expected the images that {plan.folder} began with. Received: others in {plan.base.data.data}; some were "
-            "added, removed, renamed or put into another class. Put them back, or search anew into another --output."
+            "added, removed, renamed, changed or put into another class. Put them back, or search anew into another "
+            "--output."
         )
-    if then and now["files"] != then["files"]:
-        console.warn(
-            f"Files in {plan.base.data.data} were written since this search began: what was computed of them is "
-            "computed anew. Scores of earlier trials stand."
-        )
-        shutil.rmtree(plan.folder / FEATURES, ignore_errors=True)
     return now

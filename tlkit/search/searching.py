@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tlkit import console, interruption, run
 from tlkit.backbones.registry import get_backbone
 from tlkit.backend import start_keras
-from tlkit.config import Config, SearchConfig
+from tlkit.config import Config, SearchConfig, options
 from tlkit.config_files import ConfigError
 from tlkit.errors import InputError
 from tlkit.preflight import changed, preflight
@@ -21,12 +21,13 @@ from tlkit.report.words import counted
 from tlkit.rules import told_by
 from tlkit.search import clock
 from tlkit.search import folder as search_folder
+from tlkit.search.data_marks import marks_of_data
 from tlkit.search.folder import COMPLETED, ENDED, FAILED, REPEATS_FROM, Record
 from tlkit.search.plan import FREE, Plan, folder_to_resume, read_plan, resumed, wait_for_plan
 from tlkit.search.ranking import best_record, kept_numbers
 from tlkit.search.recipes import default_recipe
 from tlkit.search.roles import chief_address, require_port, role
-from tlkit.search.same_data import marks_of_data, require_same_data
+from tlkit.search.same_data import require_same_data
 from tlkit.search.space import Space, describe_space, read_space
 
 if TYPE_CHECKING:
@@ -108,10 +109,10 @@ def make_plan(config: Config, settings: SearchConfig, given: Mapping[str, Any], 
     """Returns what is to be done: a new search, or the rest of one that is taken up again."""
     if settings.resume:
         old = read_plan(folder_to_resume(settings.output))
-        if not given and own.keys() <= set(FREE):
+        if config == old.base and own.keys() <= set(FREE):
             return resumed(old, replace(old, settings=settings), own)
-        wanted = _new_plan(config, settings, given, old.folder)
-        return resumed(old, replace(wanted, space=wanted.space if "space" in own else old.space), own)
+        space = None if "space" in own else old.space
+        return resumed(old, _new_plan(config, settings, given, old.folder, space=space), own)
     folder = Path(settings.output) if settings.output else search_folder.default_folder(settings.space)
     return _new_plan(config, settings, given, folder, [search_folder.require_free])
 
@@ -122,25 +123,37 @@ def _new_plan(
     given: Mapping[str, Any],
     folder: Path,
     checks: Sequence[Callable[[Path], object]] = (),
+    space: Space | None = None,
 ) -> Plan:
     """Returns the plan of a new search, or raises ConfigError with all that is wrong: checks of its folder first."""
     problems = [problem for check in checks for problem in told_by(check, folder)]
     try:
-        space = read_space(settings.space, config, given=given, algorithm=settings.algorithm)
+        space = space or read_space(settings.space, config, given=given, algorithm=settings.algorithm)
     except InputError as error:
         problems += str(error).splitlines()
     try:
-        checked, manifest = preflight(changed(config, "run", output=str(folder / "unused")))
+        recipe = config if space is None else default_recipe(config, space)
+        checked, manifest = preflight(changed(recipe, "run", output=str(folder / "unused")))
     except InputError as error:
         problems += str(error).splitlines()
-    if problems:
+    if problems or space is None:
         raise ConfigError(list(dict.fromkeys(problems)))
     if Path(checked.data.data).exists():
         checked = changed(checked, "data", data=str(Path(checked.data.data).resolve()))
     _require_trained(checked, space)
     base = changed(checked, "data", split_seed=split_seed(checked))
-    base = changed(base, "model", image_size=config.model.image_size)  # Each backbone has a default of its own.
+    # What the space holds fixed is its own, and each backbone has a default size of its own.
+    base = _with_values_of(config, base, {*space.fixed, "image_size"})
     return Plan(folder, replace(base, run=type(base.run)()), space, settings, marks_of_data(manifest))
+
+
+def _with_values_of(other: Config, config: Config, names: set[str]) -> Config:
+    """Returns a configuration with some options as another one has them."""
+    for option in options():
+        if option.name in names:
+            value = getattr(getattr(other, option.section), option.name)
+            config = changed(config, option.section, **{option.name: value})
+    return config
 
 
 def _require_trained(base: Config, space: Space) -> None:
@@ -249,7 +262,7 @@ def join_search(settings: SearchConfig) -> None:
     """Runs trials for the chief that KerasTuner's environment variables name, until it has no more.
 
     Raises:
-        InputError: There is no folder that the chief shares with this machine.
+        InputError: There is no folder that the chief shares with this machine, or no chief.
     """
     if settings.output is None:
         raise InputError("Expected the folder of the search, which chief and workers share. Name it: --output FOLDER")
@@ -258,7 +271,13 @@ def join_search(settings: SearchConfig) -> None:
     start_keras(compute=False)
     from tlkit.search.service import join, wait_for_chief
 
-    with console.step("Waiting for the chief at {}:{}".format(*chief_address())):
-        wait_for_chief(PATIENCE_SECONDS)
+    try:
+        with console.step("Waiting for the chief at {}:{}".format(*chief_address())):
+            wait_for_chief(PATIENCE_SECONDS)
+    except InputError:
+        if not (Path(settings.output) / search_folder.RESULT).exists():
+            raise
+        console.say(f"  The search in {settings.output} has ended.")
+        return
     with console.step(f"Running trials of {settings.output}"):
         join(Path(settings.output))

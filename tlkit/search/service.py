@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +29,8 @@ from tlkit.search.roles import ORACLE_IP, ORACLE_PORT, TUNER_ID, chief_address, 
 BEAT_SECONDS = 2.0
 LEASE_SECONDS = 30.0  # Without a sign of life, after which a worker is given up.
 LOST_SECONDS = 120.0  # Without an answer of the chief, after which a worker ends: a chief may be taken up again.
+BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+MISTAKE, EXIT_MISTAKE = "tlkit: ", 2  # How a worker tells its chief that no trial can be run.
 oracle_client.TIMEOUT = LOST_SECONDS  # KerasTuner's client would wait for an hour.
 
 
@@ -40,16 +42,31 @@ class Servicer(OracleServicer):
     def __init__(self, oracle: Any) -> None:
         super().__init__(oracle)
         self.heard: dict[str, float] = {}
+        self.error: Exception | None = None  # Of the oracle, which ends the search.
 
     def CreateTrial(self, request: Any, context: Any) -> Any:
         self.heard[request.tuner_id] = time.monotonic()
-        trial = self.oracle.create_trial(request.tuner_id)
+        with self._watched():
+            trial = self.oracle.create_trial(request.tuner_id)
         self.stop_triggered = self.stop_triggered or trial.status == "STOPPED"
         return protos.get_service().CreateTrialResponse(trial=_bare(trial).to_proto())
 
     def UpdateTrial(self, request: Any, context: Any) -> Any:
-        trial = self.oracle.update_trial(request.trial_id, request.metrics, step=request.step)
+        with self._watched():
+            trial = self.oracle.update_trial(request.trial_id, request.metrics, step=request.step)
         return protos.get_service().UpdateTrialResponse(trial=_bare(trial).to_proto())
+
+    def EndTrial(self, request: Any, context: Any) -> Any:
+        with self._watched():
+            return super().EndTrial(request, context)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+            raise
 
     def GetTrial(self, request: Any, context: Any) -> Any:
         for tuner_id, trial in list(self.oracle.ongoing_trials.items()):
@@ -90,7 +107,8 @@ def serving(oracle: Any, ip: str, port: int) -> Iterator[tuple[Servicer, int]]:
         InputError: The port is taken.
     """
     # Without this option two chiefs would share a port, and a worker would reach either.
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=(("grpc.so_reuseport", 0),))
+    # Signs of life go through while another thread makes a proposal.
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=(("grpc.so_reuseport", 0),))
     servicer = Servicer(oracle)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
@@ -116,13 +134,16 @@ class Client(OracleClient):
         threading.Thread(target=self._beat, daemon=True, name="tlkit-beat").start()
 
     def create_trial(self, tuner_id: str) -> Any:
-        trial = super().create_trial(tuner_id)
+        trial = _patiently(super().create_trial, tuner_id)
         self.trial_id = trial.trial_id if trial.status == "RUNNING" else None
         return trial
 
+    def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Any:
+        return _patiently(super().update_trial, trial_id, metrics, step)
+
     def end_trial(self, trial: Any) -> None:
         self.trial_id = None
-        super().end_trial(trial)
+        _patiently(super().end_trial, trial)
 
     def _beat(self) -> None:
         answered = time.monotonic()
@@ -141,12 +162,28 @@ class Client(OracleClient):
                     os._exit(1)
 
 
+def _patiently(ask: Callable[..., Any], *arguments: Any) -> Any:
+    """Asks the chief, again where the connection breaks: it may be taken up again. What is asked may be asked twice."""
+    until = time.monotonic() + LOST_SECONDS
+    while True:
+        try:
+            return ask(*arguments)
+        except grpc.RpcError as error:
+            if error.code() not in BROKEN or time.monotonic() >= until:
+                raise
+            time.sleep(BEAT_SECONDS)
+
+
 def work_for_chief() -> None:
     """Runs trials for the chief that the environment names; the folder of the search is the first argument."""
     from tlkit.search.processes import end_with_parent
 
     end_with_parent()
-    join(Path(sys.argv[1]))
+    try:
+        join(Path(sys.argv[1]))
+    except InputError as error:
+        sys.stderr.write(f"{MISTAKE}{error}\n")
+        sys.exit(EXIT_MISTAKE)
 
 
 def wait_for_chief(seconds: float) -> None:
@@ -177,8 +214,12 @@ def join(folder: Path) -> None:
     executor = plan.executor(tuner_id)
     try:
         work(Client(), executor, tuner_id, deadline=plan.deadline())
-    except grpc.RpcError:
-        raise _no_answer(LOST_SECONDS) from None
+    except grpc.RpcError as error:
+        if error.code() in (*BROKEN, grpc.StatusCode.DEADLINE_EXCEEDED):
+            raise _no_answer(LOST_SECONDS) from None
+        raise InputError(
+            f"Expected a chief that goes on. Received: {error.details()}. Look at what it printed itself."
+        ) from None
     finally:
         executor.close()
 

@@ -21,6 +21,8 @@ from tlkit.config_files import load_config
 from tlkit.environment import peak_memory_bytes
 from tlkit.errors import InputError, NotFiniteError
 from tlkit.preflight import changed, preflight
+from tlkit.report.files import read_table
+from tlkit.search.data_marks import mark_of_contents
 from tlkit.search.folder import CHECKPOINT, PROBABILITIES, TASK, TASK_RESULT
 from tlkit.search.objectives import measure
 from tlkit.search.processes import end_with_parent
@@ -136,7 +138,8 @@ def retrain(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
     from tlkit.workflow import finetune
 
     finetune(load_config(folder / run.CONFIG, {"output": task["output"]}))
-    return {}
+    rows = read_table(Path(task["output"]) / run.MANIFEST, ("item", "digest"))
+    return {"pictures": mark_of_contents(rows["item"], rows["digest"])}
 
 
 def _on_rung(folder: Path, task: dict[str, Any], model: keras.Model, phases: tuple) -> tuple[tuple, list]:
@@ -167,7 +170,9 @@ def _write_history(folder: Path, columns: dict[str, list], task: dict[str, Any])
 
 
 def _validation_facts(manifest: Manifest) -> dict[str, Any]:
-    """Labels and groups of the validation images, for intervals."""
+    """Labels and groups of the validation images, for intervals, and what names all pictures."""
     rows = manifest.indices("validation")
+    pictures = mark_of_contents(manifest.items["item"], manifest.items["digest"])
     groups = manifest.items["group"].to_numpy()[rows].tolist()
-    return {"labels": manifest.labels("validation").tolist(), "groups": groups if any(groups) else None}
+    known = {"labels": manifest.labels("validation").tolist(), "groups": groups if any(groups) else None}
+    return known | {"pictures": pictures}
