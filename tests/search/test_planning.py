@@ -165,7 +165,9 @@ def test_trials_that_ended_before_are_told(tmp_path: Path, capsys: pytest.Captur
     for number in range(3):
         write_record(plan.folder, Record(number, {}, str(number), status="completed"))
     tell_plan(plan)
-    assert "3 trials ended before\n" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "3 trials ended before\n" in told
+    assert "Held fixed: backbone scratch:lenet5, epochs 2" in told
     tell_plan(replace(plan, settings=replace(plan.settings, trials=2)))
     assert "3 trials ended before; no more are wanted" in capsys.readouterr().out
 

@@ -24,8 +24,9 @@ from tlkit.search import folder as search_folder
 from tlkit.search.data_marks import marks_of_data
 from tlkit.search.folder import COMPLETED, ENDED, FAILED, REPEATS_FROM, Record
 from tlkit.search.plan import FREE, Plan, folder_to_resume, read_plan, resumed, wait_for_plan
+from tlkit.search.presets import SEARCHABLE
 from tlkit.search.ranking import best_record, kept_numbers
-from tlkit.search.recipes import default_recipe
+from tlkit.search.recipes import changed_options, default_recipe
 from tlkit.search.roles import chief_address, require_port, role
 from tlkit.search.same_data import require_same_data
 from tlkit.search.space import Space, describe_space, read_space
@@ -175,9 +176,11 @@ def tell_plan(plan: Plan) -> None:
     """Prints what is searched."""
     rows = describe_space(plan.space)
     console.table(f"Space {plan.space.name}", ("Hyperparameter", "Values", "Where"), rows)
-    held = ", ".join(f"{name} {value}" for name, value in plan.space.fixed.items())
-    if held:
-        console.say(f"  Held fixed: {held}")
+    searched = {one.option for one in plan.space.parameters}
+    held = {name: value for name, value in changed_options(plan.base, Config()).items() if name in SEARCHABLE}
+    told = [f"{name} {value}" for name, value in (held | plan.space.fixed).items() if name not in searched]
+    if told:
+        console.say(f"  Held fixed: {', '.join(told)}")
     budget = f" or {plan.settings.time_budget}" if plan.settings.time_budget else ""
     console.say(
         f"  {counted(plan.settings.trials, 'trial')}{budget}, {plan.settings.algorithm}, for validation "
