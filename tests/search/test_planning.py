@@ -25,7 +25,7 @@ from tlkit.run import write_json
 from tlkit.search import clock
 from tlkit.search.data_marks import mark_of_contents
 from tlkit.search.folder import Record, read_records, write_record
-from tlkit.search.plan import Plan, asked_again, read_plan
+from tlkit.search.plan import Plan, asked_again, read_plan, wait_for_plan
 from tlkit.search.roles import role
 from tlkit.search.same_data import require_same_data
 from tlkit.search.searching import make_plan as plan_of
@@ -169,7 +169,29 @@ def test_trials_that_ended_before_are_told(tmp_path: Path, capsys: pytest.Captur
     assert "3 trials ended before\n" in told
     assert "Held fixed: backbone scratch:lenet5, epochs 2" in told
     tell_plan(replace(plan, settings=replace(plan.settings, trials=2)))
-    assert "3 trials ended before; no more are wanted" in capsys.readouterr().out
+    assert "3 trials ended before; no new one is begun" in capsys.readouterr().out
+
+
+def test_another_space_is_told_by_its_name_and_each_difference_once(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "search")
+    for space in ("quick", "head"):
+        with pytest.raises(InputError) as told:
+            taken_up(folder, {}, {"space": space})
+        assert f"Received another: space: scratch; now {space}; " in str(told.value)
+        assert str(told.value).count("augment: ") == 1
+        assert "more of the space" in str(told.value)
+
+
+def test_a_preset_has_its_own_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "--data", "builtin:digits", "--space", "head", "--strategy", "full"]) == 2
+    assert "Expected strategy frozen with --space head" in " ".join(capsys.readouterr().err.split())
+    assert main(["search", "--data", "builtin:digits", "--space", "head", "--backbone", "efficientnet_lite9"]) == 2
+    assert capsys.readouterr().err.count("Unknown backbone") == 1
+
+
+def test_a_chief_that_never_begins_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Expected a chief that begins a search in"):
+        wait_for_plan(tmp_path / "none", 0.6)
 
 
 def test_a_file_of_options_is_compared_where_a_search_is_taken_up(tmp_path: Path) -> None:

@@ -129,11 +129,12 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         ("[space]\nbatch_size = [16, 'auto']", "one kind"),
         ("[space", "valid TOML"),
         ("[space]\nbackbone = 3", "backbone to be text"),
+        ("[space]\nweights = ['imagenet', 'none']", "weights at one value"),
         ("[space]\nbatch_size = { low = 16, high = 64, step = 1.5 }", "a whole step above 0"),
         ("space = 3", "[space] to be a table. Received: 3"),
         ('preset = "fast"', "Unknown preset"),
         ("[space]\ntrain_from = { last = 0 }", "last = 3"),
-        ("[space]\ndropout = { low = 0.1 }", "dropout as a range with low < high. Received: {'low': 0.1}"),
+        ("[space]\ndropout = { low = 0.1 }", "dropout as a range with low < high. Received: no high"),
         (
             "[space]\nlearning_rate = { low = 'auto', high = 1.0 }",
             "low of learning_rate to be a number. Received: 'auto'",

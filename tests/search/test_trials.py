@@ -168,10 +168,13 @@ def test_what_fails_is_told_with_its_reason(make_plan: MakePlan) -> None:
     broken = replace(plan, base=replace(plan.base, model=replace(plan.base.model, weights="/nowhere.h5")))
     executor = broken.executor()
     try:
-        record = executor.run(executor.default())
+        with pytest.raises(InputError, match="nowhere"):
+            executor.run(executor.default())
+        record = executor.run(replace(executor.default(), number=1))
     finally:
         executor.close()
     assert (record.status, record.reason) == ("failed", "input")
+    assert not trial_folder(plan.folder, 0).exists()
     with pytest.raises(InputError, match=r"1 by input \(.*nowhere"):
         require_success(plan.folder, read_records(plan.folder))
     assert why_it_ended(-signal.SIGKILL, memory_kills())["reason"] == "killed"

@@ -110,7 +110,9 @@ def check_entries(entries: Entries, problems: list[str]) -> tuple[list[Parameter
     parameters: list[Parameter] = []
     fixed: dict[str, Any] = {}
     for name, entry in entries.items():
-        if name not in SEARCHABLE and not (name == "weights" and not isinstance(entry, list | dict)):
+        if name == "weights" and isinstance(entry, list | dict):
+            problems.append(f'In the space: Expected weights at one value, such as "none". Received: {entry}.')
+        elif name not in (*SEARCHABLE, "weights"):
             problems.append(str(unknown_name("hyperparameter", name, (*SEARCHABLE, "weights"))))
         elif name == "train_from" and isinstance(entry, dict):
             continue  # Its stages depend on the backbones.
@@ -148,7 +150,8 @@ def _range(option: Option, entry: dict[str, Any], problems: list[str]) -> list[P
     bounds = {key: _bound(option, entry[key], key, found) for key in ("low", "high") if key in entry}
     low, high = bounds.get("low"), bounds.get("high")
     if len(bounds) < 2 and not unknown:  # A key unknown is the one that is missing.
-        found.append(f"{told}. Received: {entry}.")
+        missing = " and ".join(key for key in ("low", "high") if key not in bounds)
+        found.append(f"{told}. Received: no {missing}.")
     if low is not None and high is not None:
         if not low < high:
             found.append(f"{told}. Received: {low} to {high}.")
@@ -190,7 +193,8 @@ def _backbones(
         try:
             known.append(name if name.lower().endswith(".keras") else get_backbone(name).name)
         except InputError as error:
-            problems.append(f"In the space: {error}")
+            named = found or "backbone" in fixed
+            problems.append(f"In the space: {error}" if named else str(error))
     return tuple(known)
 
 

@@ -125,7 +125,7 @@ class Executor:
 
         Raises:
             Stopped: The deadline has passed; nothing is left of the trial.
-            InputError: The pictures are gone; likewise.
+            InputError: The pictures are gone, or the default recipe cannot use what it was given; likewise.
         """
         name = identity(trial.recipe, trial.stop_after)
         head = needs_head_alone(trial.recipe)
@@ -144,6 +144,8 @@ class Executor:
             ended = self._fit_head(record, trial, deadline) if head else self._train(record, trial, deadline)
             if ended.reason == "input":
                 self._require_data()
+                if trial.number == 0:  # What the default recipe cannot use is no fault of a hyperparameter.
+                    raise InputError(ended.message)
         except BaseException:
             if not any(one.number == trial.number and one.status in ENDED for one in read_records(self.folder)):
                 shutil.rmtree(folder, ignore_errors=True)  # It is run again, from its beginning.

@@ -20,6 +20,7 @@ from tlkit.search import clock
 from tlkit.search.folder import SETTINGS, VERSION, read_settings
 from tlkit.search.objectives import Objective, get_objective
 from tlkit.search.recipes import changed_options, default_recipe, with_values
+from tlkit.search.roles import TUNER_ID
 from tlkit.search.space import Space
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 0.5
 DEFAULT_SHARE = 0.2  # Of the time for all trials, that the default recipe may train where its strategy is auto.
+MOST_TOLD = 5  # Differences of a space.
 FREE = ("trials", "time_budget", "workers", "keep", "repeats", "resume", "output")  # May change on resuming.
 
 
@@ -160,6 +162,10 @@ def resumed(old: Plan, wanted: Plan, given: Mapping[str, Any]) -> Plan:
         for name in sorted({*mine, *theirs} - told)
         if mine.get(name) != theirs.get(name)
     ]
+    if len(searched) > MOST_TOLD:
+        searched = [*searched[:MOST_TOLD], f"{len(searched) - MOST_TOLD} more of the space"]
+    if old.settings.space != wanted.settings.space and searched:
+        searched = [f"space: {old.settings.space}; now {wanted.settings.space}", *searched]
     if differing := searched + differing:
         raise InputError(
             f"Expected the search that {old.folder} holds. Received another: {'; '.join(differing)}. Give --resume and "
@@ -178,4 +184,9 @@ def wait_for_plan(folder: Path, seconds: float) -> Plan:
     until = time.monotonic() + seconds
     while not (folder / SETTINGS).exists() and time.monotonic() < until:
         time.sleep(WAIT_SECONDS)
+    if not (folder / SETTINGS).exists():
+        raise InputError(
+            f"Expected a chief that begins a search in {folder}. Received: none within {seconds:.0f} s. Start it with "
+            f"{TUNER_ID}=chief, and see that both have the same folder."
+        )
     return read_plan(folder)

@@ -134,14 +134,15 @@ def _new_plan(
         problems += str(error).splitlines()
     try:
         recipe = config if space is None else default_recipe(config, space)
-        checked, manifest = preflight(changed(recipe, "run", output=str(folder / "unused")))
+        checked, manifest = preflight(recipe, new=False)
     except InputError as error:
         problems += str(error).splitlines()
     if problems or space is None:
         raise ConfigError(list(dict.fromkeys(problems)))
     if Path(checked.data.data).exists():
         checked = changed(checked, "data", data=str(Path(checked.data.data).resolve()))
-    _require_trained(checked, space)
+    if not settings.resume:  # Otherwise it is first compared with what there is.
+        _require_trained(checked, space)
     base = changed(checked, "data", split_seed=split_seed(checked))
     # What the space holds fixed is its own, and each backbone has a default size of its own.
     base = _with_values_of(config, base, {*space.fixed, "image_size"})
@@ -188,7 +189,7 @@ def tell_plan(plan: Plan) -> None:
     )
     ended = sum(one.status in ENDED and one.number < REPEATS_FROM for one in search_folder.read_records(plan.folder))
     if ended:
-        left = "" if ended < plan.settings.trials else "; no more are wanted"
+        left = "" if ended < plan.settings.trials else "; no new one is begun"
         console.say(f"  {counted(ended, 'trial')} ended before{left}")
 
 
@@ -269,6 +270,7 @@ def join_search(settings: SearchConfig) -> None:
     """
     if settings.output is None:
         raise InputError("Expected the folder of the search, which chief and workers share. Name it: --output FOLDER")
+    console.say(f"  A worker waits up to {PATIENCE_SECONDS / 60:.0f} minutes for its chief.")
     with console.step(f"Waiting for the chief to begin {settings.output}"):
         wait_for_plan(Path(settings.output), PATIENCE_SECONDS)
     start_keras(compute=False)

@@ -11,6 +11,7 @@ from tlkit.config_files import ConfigError
 from tlkit.search.conditions import apply_conditions
 from tlkit.search.entries import check_entries, read_entries, resolve_entries
 from tlkit.search.parameters import Parameter
+from tlkit.search.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,22 @@ class Space:
 
     def differences(self, other: Space) -> list[str]:
         """Returns in a line each what the other space has otherwise."""
-        mine, theirs = ({one.name: one for one in space.parameters} for space in (self, other))
+        mine, theirs = (space._told() for space in (self, other))
         lines = []
         for name in sorted({*mine, *theirs}):
-            if mine.get(name) != theirs.get(name):
-                sides = [side.get(name) for side in (mine, theirs)]
-                told = ["not searched" if one is None else one.describe() for one in sides]
-                if told[0] == told[1]:
-                    told = [f"{told[0]}{_where(one)}" for one in sides]
+            sides = [side.get(name, ("not searched", "")) for side in (mine, theirs)]
+            if sides[0] != sides[1]:
+                told = [values + where if sides[0][0] == sides[1][0] else values for values, where in sides]
                 lines.append(f"{name}: {told[0]}; now {told[1]}")
-        for name in sorted({*self.fixed, *other.fixed}):
-            if self.fixed.get(name) != other.fixed.get(name):
-                lines.append(f"{name}: {self.fixed.get(name, 'free')}; now {other.fixed.get(name, 'free')}")
         return lines
+
+    def _told(self) -> dict[str, tuple[str, str]]:
+        """Returns by name the values of what is searched or held, and where it matters."""
+        told = {name: (f"held at {value}", "") for name, value in self.fixed.items()}
+        return told | {
+            one.name: (one.describe(), f" where {_conditions(one)}" if one.when else " everywhere")
+            for one in self.parameters
+        }
 
 
 def read_space(
@@ -88,6 +92,13 @@ def read_space(
     problems: list[str] = []
     named, entries, own = read_entries(spec, base, problems)
     held = {name: value for name, value in (given or {}).items() if value is not None}
+    asked = held.get("strategy")
+    own_strategy = entries.get("strategy")
+    if spec in PRESETS and asked is not None and isinstance(own_strategy, str) and own_strategy != asked:
+        problems.append(
+            f"Expected strategy {own_strategy} with --space {spec}. Received: --strategy {asked}. Leave it out, "
+            "or name another space."
+        )
     check_entries({name: entry for name, entry in entries.items() if name in held}, problems)
     entries = {name: entry for name, entry in entries.items() if name not in held}
     parameters, fixed = resolve_entries(entries, base, problems)
@@ -129,8 +140,3 @@ def describe_space(space: Space) -> list[tuple[str, str, str]]:
 
 def _conditions(parameter: Parameter) -> str:
     return " and ".join(f"{name} is {' or '.join(map(str, allowed))}" for name, allowed in parameter.when)
-
-
-def _where(parameter: Parameter | None) -> str:
-    told = "" if parameter is None else _conditions(parameter)
-    return f" where {told}" if told else " everywhere"
