@@ -4,9 +4,11 @@ Purpose:  show what each strategy gains over the frozen network, and what it cos
 Command:  python recipes/05_new_folder.py
 Data:     builtin:digits at 64 pixels; --data ./images, tfds:oxford_flowers102, tfds:oxford_iiit_pet, tfds:caltech101
           or tfds:cifar10 with a network (mixed precision on a GPU by itself)
-Expected: not measured yet: its smoke run alone was made
-Machine:  none yet; EfficientNet-Lite0
-Time:     not measured
+Expected: frozen_accuracy 92.94 ± 0.0744, partial_accuracy 96.65 ± 0.0352, full_accuracy 96.47 ± 1.54,
+          auto_accuracy 98.52 ± 2.09 (2 seeds)
+Machine:  1 of 2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1; EfficientNet-Lite0
+Time:     14 minutes for 2 seeds on one core shared with other work; frozen trains for 0.1 minutes, partial 1.3, full
+          2.4, auto 2.9
 """
 
 import sys
