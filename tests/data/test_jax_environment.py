@@ -91,3 +91,25 @@ def test_digits_train_from_end_to_end_without_tensorflow(environment: Path, tmp_
         ]
     )
     assert run([python, "-c", by_hand], tmp_path).strip() == "jax False (1, 10)"
+
+
+@pytest.mark.slow
+def test_a_search_runs_without_tensorflow(environment: Path, tmp_path: Path):
+    """A head, and a network of the zoo from random weights, in processes of their own."""
+    of_heads = ["--space", "head", "--trials", "3", "--image-size", "32"]
+    of_bodies = [
+        "--space",
+        "scratch",
+        "--backbone",
+        "scratch:lenet5",
+        "--epochs",
+        "1",
+        "--trials",
+        "2",
+        "--repeats",
+        "0",
+    ]
+    for name, arguments in (("heads", of_heads), ("bodies", of_bodies)):
+        run([environment / "tlkit", "search", "--data", "builtin:digits", *arguments, "--output", name], tmp_path)
+        trials = json.loads((tmp_path / name / "search.json").read_text("utf-8"))["trials"]
+        assert {one["status"] for one in trials} == {"completed"}
