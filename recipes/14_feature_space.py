@@ -3,11 +3,11 @@
 Purpose:  show that neighbours in pixel space (a 4 and a 9) part in feature space, where 4 and 4 are near.
 Command:  python recipes/14_feature_space.py
 Data:     builtin:mnist5k: 3,500 digits train LeNet-5, 750 test
-Expected: neighbours of the same class, in %: pixels 81.08 ± 1.08, s2 84.08 ± 0.95, s4 88.73 ± 0.48, c5 93.56 ± 1.22,
-          f6 95.29 ± 0.43 (untrained_f6 79.84 ± 2.72); among 5 neighbours each, pixels_pairs_of_4_and_9 98 ± 40,
-          f6_pairs_of_4_and_9 11 ± 19 (3 seeds)
-Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     3 minutes, the two cores shared with other work
+Expected: neighbours of the same class, in %: pixels 81.08 ± 1.08, s2 84.06 ± 1.2, s4 88.8 ± 0.509, c5 93.64 ± 1.24,
+          f6 95.38 ± 0.303 (untrained_f6 79.84 ± 2.72); among 5 neighbours each, pixels_pairs_of_4_and_9 98 ± 39.95,
+          f6_pairs_of_4_and_9 10.67 ± 19.43 (3 seeds)
+Machine:  1 of 2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
+Time:     2 minutes on one core shared with other work
 """
 
 import sys
