@@ -5,9 +5,10 @@ Command:  python recipes/06_vtab.py
 Data:     builtin:digits, builtin:mnist5k and idx:/usr/share/datasets/fashion-mnist at 64 pixels: 800 images train, 200
           choose; X. Zhai et al., "A large-scale study of representation learning", 2019, has the protocol;
           --data tfds:caltech101,tfds:cifar100,tfds:oxford_flowers102 with a network
-Expected: not measured yet: its smoke run alone was made
-Machine:  none yet; EfficientNet-Lite0
-Time:     not measured
+Expected: digits_accuracy 99.25, mnist5k_accuracy 96.8, fashion_mnist_accuracy 86.2 (one seed: the spread is not
+          measured)
+Machine:  1 of 2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1; EfficientNet-Lite0
+Time:     45 minutes a seed, one core shared with much other work
 """
 
 import sys
