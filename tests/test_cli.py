@@ -349,6 +349,13 @@ def test_an_interruption_leaves_a_run_to_go_on_with(
     assert left == {path.name for path in finished.iterdir()}
 
 
+def test_a_lock_that_a_kill_left_behind_a_finished_run_goes(finished: Path, capsys: Captured) -> None:
+    (finished / run.LOCK).write_text("process 1 on another host")
+    assert main(["finetune", "--resume", str(finished)]) == 0
+    assert "finished: nothing to do" in capsys.readouterr().out
+    assert not (finished / run.LOCK).exists()
+
+
 def test_a_finished_run_is_not_resumed_and_other_options_are_told(finished: Path, capsys: Captured) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     assert main(["finetune", "--resume", str(finished), "--epochs", "2", "--backbone", "EfficientNet-Lite0"]) == 0

@@ -64,6 +64,8 @@ def resume(folder: Path, file: Path | None = None, given: Mapping[str, Any] | No
     """
     config = recorded_config(folder, file, given or {})
     if run.read_status(folder) == "complete":
+        if (folder / run.LOCK).exists():  # A kill came between its last word and its lock.
+            run_state.require_idle(folder)
         console.say(f"{folder} is finished: nothing to do. Its report: {folder / run.REPORT}")
         return folder
     with _resumable(folder), run_state.resumed_run(folder):
