@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -115,7 +115,7 @@ def make_plan(config: Config, settings: SearchConfig, given: Mapping[str, Any], 
         space = None if "space" in own else old.space
         return resumed(old, _new_plan(config, settings, given, old.folder, space=space), own)
     folder = Path(settings.output) if settings.output else search_folder.default_folder(settings.space)
-    return _new_plan(config, settings, given, folder, [search_folder.require_free])
+    return _new_plan(config, settings, given, folder)
 
 
 def _new_plan(
@@ -123,11 +123,10 @@ def _new_plan(
     settings: SearchConfig,
     given: Mapping[str, Any],
     folder: Path,
-    checks: Sequence[Callable[[Path], object]] = (),
     space: Space | None = None,
 ) -> Plan:
-    """Returns the plan of a new search, or raises ConfigError with all that is wrong: checks of its folder first."""
-    problems = [problem for check in checks for problem in told_by(check, folder)]
+    """Returns a plan as options given now make it, or raises ConfigError with all that is wrong."""
+    problems = [] if settings.resume else told_by(search_folder.require_free, folder)
     try:
         space = space or read_space(settings.space, config, given=given, algorithm=settings.algorithm)
     except InputError as error:
