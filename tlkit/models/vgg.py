@@ -10,6 +10,7 @@ from typing import Any
 
 from keras import layers
 
+from tlkit.models.blocks import convolve
 from tlkit.models.network import Network
 
 PAPER = "https://arxiv.org/abs/1409.1556"
@@ -19,13 +20,9 @@ CONFIGURATION_A = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 def _body(x: Any) -> Any:
     for block, widths in enumerate(CONFIGURATION_A, start=1):
         for number, filters in enumerate(widths, start=1):
-            x = _convolve(x, filters, f"block{block}_conv{number}")
+            x = convolve(x, filters, 3, f"block{block}_conv{number}")
         x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
     return x
-
-
-def _convolve(x: Any, filters: int, name: str, padding: str = "same") -> Any:
-    return layers.Conv2D(filters, 3, padding=padding, activation="relu", kernel_initializer="he_normal", name=name)(x)
 
 
 def _neck(x: Any) -> Any:
@@ -38,8 +35,8 @@ def _neck(x: Any) -> Any:
 
 def _small_body(x: Any) -> Any:
     for block, filters in enumerate((32, 64), start=1):
-        x = _convolve(x, filters, f"block{block}_conv1")
-        x = _convolve(x, filters, f"block{block}_conv2", padding="valid")
+        x = convolve(x, filters, 3, f"block{block}_conv1")
+        x = convolve(x, filters, 3, f"block{block}_conv2", padding="valid")
         x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
         x = layers.Dropout(0.25, name=f"block{block}_dropout")(x)
     return x
