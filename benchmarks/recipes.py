@@ -5,17 +5,19 @@
     python benchmarks/recipes.py --only digits/all      # cells whose name holds this text
     python benchmarks/recipes.py --table                # the table alone: benchmarks/recipes.md
 
-A cell is DATA/IMAGES_A_CLASS/NETWORK/STRATEGY[@RATE]/SEED, such as digits/all/lite0-96/partial@3e-4/0. Every finished
-cell is a line of benchmarks/recipes.jsonl: an interrupted run goes on where it stopped. Of the images a class, four
-fifths train and one fifth validates (digits/all: 70 %, 15 %, and 15 % to test, as the command does); another 200 a
-class test (100 of MNIST-5k, 40 of digits). `lite0-96` is efficientnet_lite0 with ImageNet weights at 96 px, `lite0-64`
-and `lite0-32` the same at 64 and 32; `small-32` is a residual network of 0.2 million parameters at 32 px, trained here
-from scratch on another set: on Fashion-MNIST for digits and MNIST, on MNIST for Fashion-MNIST (`scratch` begins anew).
+A cell is DATA/IMAGES_A_CLASS/NETWORK/STRATEGY[@RATE][~LAYER_DECAY]/SEED, such as digits/all/lite0-96/partial@3e-4/0 or
+mnist/10/lite0-64/full~1.0/0. Every finished cell is a line of benchmarks/recipes.jsonl: an interrupted run goes on
+where it stopped. Of the images a class, four fifths train and one fifth validates (digits/all: 70 %, 15 %, and 15 % to
+test, as the command does); another 200 a class test (100 of MNIST-5k, 40 of digits). `lite0-96` is efficientnet_lite0
+with ImageNet weights at 96 px, `lite0-64` and `lite0-32` the same at 64 and 32; `small-32` is a residual network of 0.2
+million parameters at 32 px, trained here from scratch on another set: on Fashion-MNIST for digits and MNIST, on MNIST
+for Fashion-MNIST (`scratch` begins anew).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from recipe_network import small_network
-from recipes_table import RATES, RESULTS, SCRATCH_RATES, STRATEGIES, read_results, write_table
+from recipes_table import LAYER_DECAYS, RATES, RESULTS, SCRATCH_RATES, STRATEGIES, read_results, write_table
 
 from tlkit.allocation import keep_freed_memory
 
@@ -83,6 +85,15 @@ def cells() -> Iterator[Cell]:
                     yield Cell(data, images, "small-32", strategy, seed)
     for seed in range(3):
         yield Cell("fashion", "1000", "small-32", "scratch", seed)
+    plan = [
+        ("small-32", ("digits", "mnist", "fashion"), ("10", "100")),
+        ("lite0-64", ("mnist", "fashion"), ("10", "100")),
+        ("lite0-96", ("digits",), ("all",)),
+    ]
+    for network, sets, counts in plan:
+        for images, data, seed in itertools.product(counts, sets, range(3)):
+            for strategy, decay in itertools.product(("full", "partial"), LAYER_DECAYS):
+                yield Cell(data, images, network, f"{strategy}~{decay}", seed)
 
 
 # --- Data ------------------------------------------------
@@ -184,21 +195,23 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     image_size = int(cell.network.rsplit("-", 1)[1])
     train, validation, test = load(cell, image_size)
     model = build(cell, image_size, folder)
-    strategy, _, rate = cell.strategy.partition("@")
+    varied, _, decay = cell.strategy.partition("~")
+    strategy, _, rate = varied.partition("@")
+    changes = {"learning_rate": float(rate) if rate else None, "layer_decay": float(decay) if decay else None}
+    phases = tlkit.phases_for(model, strategy, **changes)
     at_ends: list[float] = []  # Test accuracy at the end of each phase that was kept.
     started = time.process_time()
     history = tlkit.fine_tune(
         model,
         train,
         validation_data=validation,
-        strategy=strategy,
-        learning_rate=float(rate) if rate else None,
+        strategy=phases,
         seed=cell.seed,
         on_phase=lambda outcome: at_ends.append(tlkit.evaluate(model, test)["accuracy"]) if outcome.kept else None,
     )
     seconds = time.process_time() - started
     found = tlkit.evaluate(model, test)
-    phases = [
+    told = [
         {
             "phase": outcome.phase.name,
             "accuracy": float(np.mean(outcome.probabilities.argmax(axis=1) == outcome.labels)),
@@ -214,7 +227,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
         "accuracy": found["accuracy"],
         "log_loss": found["log_loss"],
         "seconds": round(seconds, 1),
-        "phases": phases,
+        "phases": told,
         "test_at_ends": at_ends,
         "worst_val_loss": worst,
     }

@@ -13,6 +13,8 @@ RESULTS, TABLE = Path(__file__).with_name("recipes.jsonl"), Path(__file__).with_
 STRATEGIES = ("frozen", "partial", "gradual", "full", "auto")
 DEFAULT_RATE = "1e-3"  # Of the body.
 RATES = ("3e-4",)  # Compared with it, at 100 images a class.
+DEFAULT_LAYER_DECAY = "0.7"
+LAYER_DECAYS = ("0.85", "1.0")  # Compared with it.
 SCRATCH_DEFAULT_RATE = "3e-3"
 SCRATCH_RATES = ("1e-3", "1e-2")
 CHANCE = 0.1  # Every set has ten classes.
@@ -53,11 +55,15 @@ def write_table(planned: Sequence[str]) -> str:
         _differences(rows),
         "## Learning rates of the body",
         f"Mean test accuracy, and in brackets of how many seeds. The default is {DEFAULT_RATE}.",
-        _table_of_rates({name: row for name, row in rows.items() if "/scratch" not in name}, DEFAULT_RATE),
+        _compared(rows, STRATEGIES, "@", DEFAULT_RATE),
+        "## Layer decay",
+        "Each stage's share of the rate of the stage after it; 1.0 is one rate for all. Mean test accuracy, and in "
+        f"brackets of how many seeds. The default is {DEFAULT_LAYER_DECAY}.",
+        _compared(rows, STRATEGIES, "~", DEFAULT_LAYER_DECAY),
         "## From random weights",
         "The small network, strategy `scratch`: everything at once, BatchNorm included, at most 30 epochs. Mean test "
         f"accuracy, and in brackets of how many seeds, by learning rate. The default is {SCRATCH_DEFAULT_RATE}.",
-        _table_of_rates({name: row for name, row in rows.items() if "/scratch" in name}, SCRATCH_DEFAULT_RATE),
+        _compared(rows, ("scratch",), "@", SCRATCH_DEFAULT_RATE),
         "## Divergence",
         _divergence(rows),
     ]
@@ -109,20 +115,28 @@ def _differences(rows: Rows) -> str:
     return _markdown(["data", "images a class", "network", *others], lines)
 
 
-def _table_of_rates(rows: Rows, default: str) -> str:
-    """Writes a line for each set, network and strategy for which another rate than the default was measured."""
+def _compared(rows: Rows, strategies: Sequence[str], mark: str, default: str) -> str:
+    """Writes a line for each set, network and strategy for which another value than the default was measured.
+
+    Args:
+        rows: The results.
+        strategies: Of these.
+        mark: What precedes the value in a cell's name: `@` the rate, `~` the layer decay.
+        default: The value of cells that name none.
+    """
     found: dict[tuple[str, ...], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for name, row in rows.items():
-        data, images, network, strategy, _ = name.split("/")
-        strategy, _, rate = strategy.partition("@")
-        found[network, data, images, strategy][rate or default].append(row)
-    compared = {where: by_rate for where, by_rate in found.items() if set(by_rate) > {default}}
-    rates = sorted({rate for by_rate in compared.values() for rate in by_rate}, key=float)
+        data, images, network, cell_strategy, _ = name.split("/")
+        strategy, _, value = cell_strategy.partition(mark)
+        if strategy in strategies:
+            found[network, data, images, strategy][value or default].append(row)
+    compared = {where: by_value for where, by_value in found.items() if set(by_value) > {default}}
+    values = sorted({value for by_value in compared.values() for value in by_value}, key=float)
     lines = [
-        [data, images, network, strategy, *(_mean_told(by_rate.get(rate, [])) for rate in rates)]
-        for (network, data, images, strategy), by_rate in sorted(compared.items())
+        [data, images, network, strategy, *(_mean_told(by_value.get(value, [])) for value in values)]
+        for (network, data, images, strategy), by_value in sorted(compared.items())
     ]
-    return _markdown(["data", "images a class", "network", "strategy", *rates], lines)
+    return _markdown(["data", "images a class", "network", "strategy", *values], lines)
 
 
 def _mean_told(runs: Sequence[dict[str, Any]]) -> str:

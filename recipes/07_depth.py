@@ -1,11 +1,12 @@
 """Plain against residual depth: degradation, seen in the training error.
 
-Purpose:  show that a deeper plain network has the higher training error, and that identity shortcuts mend it.
+Purpose:  show that a deeper plain network has the higher training error, and what identity shortcuts mend of it.
 Command:  python recipes/07_depth.py
-Data:     idx:/usr/share/datasets/fashion-mnist at 16 pixels: 150 images a class train
-Expected: not measured yet: its smoke run alone was made
-Machine:  none yet
-Time:     not measured
+Data:     idx:/usr/share/datasets/fashion-mnist at 16 pixels: 150 images a class train, 15 epochs
+Expected: plain20_training_error 27.02 ± 24.29, plain56_training_error 54.29 ± 5.93, resnet20_training_error 4.42 ±
+          5.94, resnet56_training_error 9.64 ± 1.78 (3 seeds; in % of the training images)
+Machine:  1 of 2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
+Time:     22 minutes, one core beside other work
 """
 
 import sys

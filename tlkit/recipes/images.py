@@ -78,3 +78,14 @@ def few(images: Images, per_class: int, seed: int = 0) -> Images:
     order = np.random.default_rng(seed).permutation(len(labels))
     kept = np.sort(np.concatenate([order[labels[order] == label][:per_class] for label in np.unique(labels)]))
     return pictures[kept], labels[kept]
+
+
+def repeated(images: Images, times: int) -> Images:
+    """Repeats all pictures, for epochs of as many steps as a larger set has.
+
+    Args:
+        images: Pictures and labels.
+        times: How often each is there.
+    """
+    pictures, labels = images
+    return np.concatenate([pictures] * times), np.concatenate([labels] * times)
