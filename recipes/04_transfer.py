@@ -5,9 +5,15 @@ Command:  python recipes/04_transfer.py
 Data:     builtin:mnist5k, idx:/usr/share/datasets/fashion-mnist and builtin:digits, 300 images a class to learn from
           with LeNet-5; of the new set 10 a class train, repeated tenfold in an epoch, and 10 choose the epoch;
           --data tfds:cifar10,tfds:caltech101 for CIFAR-10 to Caltech-101, with a network and FastNet: not run here
-Expected: not measured yet
+Expected: mnist5k_scratch 82.18 ± 5.24, mnist5k_from_fashion_mnist_frozen 69.73 ± 9.11, mnist5k_from_fashion_mnist_full
+          77.42 ± 4.85, mnist5k_from_digits_frozen 73.82 ± 4.56, mnist5k_from_digits_full 81.11 ± 6.56,
+          fashion_mnist_scratch 66.21 ± 2.91, fashion_mnist_from_mnist5k_frozen 62.47 ± 1.62,
+          fashion_mnist_from_mnist5k_full 65.11 ± 2.47, fashion_mnist_from_digits_frozen 62.34 ± 0.976,
+          fashion_mnist_from_digits_full 64.1 ± 2.9, digits_scratch 90.46 ± 2.68, digits_from_mnist5k_frozen 90.71 ±
+          1.98, digits_from_mnist5k_full 93.06 ± 2.31, digits_from_fashion_mnist_frozen 85.5 ± 2.72,
+          digits_from_fashion_mnist_full 88.6 ± 3.06 (3 seeds)
 Machine:  1 of 2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     not measured yet
+Time:     7 minutes, one core beside other work
 """
 
 import sys
@@ -29,7 +35,8 @@ def classifier(network, parts, weights):
 
 def train(model, images, validation, test, strategy, epochs, seed):
     epochs = None if strategy == "frozen" else epochs
-    tlkit.fine_tune(model, images, validation_data=validation, strategy=strategy, epochs=epochs, seed=seed)
+    options = {"strategy": strategy, "epochs": epochs, "recipe": tlkit.Recipe(precision="auto"), "seed": seed}
+    tlkit.fine_tune(model, images, validation_data=validation, **options)
     return 100 * tlkit.evaluate(model, test)["accuracy"]
 
 

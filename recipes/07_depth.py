@@ -15,13 +15,16 @@ import tlkit
 from tlkit import recipes
 
 SIZE = 16
+RECIPE = tlkit.Recipe(precision="auto")
 
 
 def training_error(name, parts, epochs, seed):
     """Trains all epochs with one rate schedule for every network, and returns the error of the last epoch in %."""
     model = tlkit.build_classifier(f"scratch:{name}", len(parts.class_names), image_size=SIZE)
     phase = tlkit.Phase("scratch", "input", epochs, 2e-3, batch_norm="trained", weight_decay=0.05)
-    history = tlkit.fine_tune(model, parts.train, validation_data=parts.validation, strategy=[phase], seed=seed)
+    history = tlkit.fine_tune(
+        model, parts.train, validation_data=parts.validation, strategy=[phase], recipe=RECIPE, seed=seed
+    )
     return 100 * (1 - history.history["accuracy"][-1])
 
 

@@ -29,6 +29,7 @@ def measure(options, seed):
         validation_data=parts.validation,
         strategy="scratch",
         epochs=1 if options.smoke else 20,
+        recipe=tlkit.Recipe(precision="auto"),
         seed=seed,
     )
     for one in neighbourhoods(model, parts.test, layers):

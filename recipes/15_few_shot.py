@@ -4,9 +4,12 @@ Purpose:  show how much of a pretrained network to train when pictures are few, 
 Command:  python recipes/15_few_shot.py --plot recipes/figures/15_few_shot.svg
 Data:     idx:/usr/share/datasets/fashion-mnist: so many images a class train, 20 choose the epoch, 100 test;
           but for the probe an epoch repeats them to 50 a class, so that it has as many steps however few they are
-Expected: not measured yet
+Expected: probe_1 52.77 ± 8.21, partial_1 54 ± 7.83, full_1 55.47 ± 5.49, scratch_1 39.3 ± 19.1, probe_5 65.6 ± 3.22,
+          partial_5 66.37 ± 4.22, full_5 70.03 ± 1.47, scratch_5 60.03 ± 3.52, probe_10 71.23 ± 2.42, partial_10 71.33 ±
+          2.2, full_10 74.2 ± 2.88, scratch_10 66.23 ± 5.78, probe_50 78.37 ± 2.44, partial_50 80.83 ± 0.643, full_50
+          82.83 ± 1.29, scratch_50 76.07 ± 2.84 (3 seeds; the number is images a class)
 Machine:  1 of 2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1; EfficientNet-Lite0, 64 px
-Time:     not measured yet
+Time:     58 minutes, one core beside other work
 """
 
 import sys
@@ -39,6 +42,7 @@ def measure(options, seed):
                 validation_data=validation,
                 strategy=STRATEGIES[name],
                 epochs=EPOCHS[name],
+                recipe=tlkit.Recipe(precision="auto"),
                 seed=seed,
             )
             figures[f"{name}_{count}"] = 100 * tlkit.evaluate(model, parts.test)["accuracy"]

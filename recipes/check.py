@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tlkit.errors import InputError
+from tlkit.features import has_accelerator
 from tlkit.recipes.headers import Header, as_table, find_recipe, read_headers
 from tlkit.recipes.running import read_figures
 
@@ -30,7 +31,7 @@ def run(header: Header, smoke: bool) -> tuple[str, ...]:
         command = [sys.executable, str(header.path), "--json", str(figures), *(["--smoke"] if smoke else [])]
         if subprocess.run(command, check=False).returncode:
             return ("it failed",)
-        return () if smoke else header.misses(read_figures(figures))
+        return () if smoke else header.misses(read_figures(figures), has_accelerator())
 
 
 def write_table(headers: tuple[Header, ...]) -> None:
@@ -59,7 +60,8 @@ def main() -> int:
         print(f"\n{header.name}: {header.title}", flush=True)
         misses = run(header, options.smoke)
         failed += bool(misses)
-        print("\n".join(misses) or ("it runs" if options.smoke else "as stated"), flush=True)
+        good = "as stated" if header.expected and not options.smoke else "it runs: nothing was checked"
+        print("\n".join(misses) or good, flush=True)
     return 3 if failed else 0
 
 

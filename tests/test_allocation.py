@@ -40,6 +40,7 @@ def gnu() -> None:
     [
         "from tlkit import keep_freed_memory; assert keep_freed_memory()",
         "from tlkit.backend import start_keras; start_keras(compute=False)",  # As every command does.
+        "import keras; from tlkit.backend import start_keras; start_keras()",  # As recipes do that import Keras first.
     ],
 )
 def test_memory_that_is_freed_costs_no_page_fault_when_it_is_had_again(start: str) -> None:

@@ -12,7 +12,7 @@ from tlkit.lazy import attach
 from tlkit.version import __version__
 
 if TYPE_CHECKING:
-    from tlkit import augment, data, models, search
+    from tlkit import analysis, augment, data, models, recipes, screening, search
     from tlkit.allocation import keep_freed_memory
     from tlkit.backbones.registry import Backbone, get_backbone, list_backbones, register_backbone
     from tlkit.classifier import build_classifier
@@ -37,6 +37,8 @@ _HOMES = {
     "training": ("Recipe", "Saving", "evaluate", "find_learning_rate", "fine_tune"),
 }
 
+PACKAGES = ("analysis", "augment", "data", "models", "recipes", "screening", "search")
+
 __all__ = [
     "Backbone",
     "InputError",
@@ -45,6 +47,7 @@ __all__ = [
     "Saving",
     "__version__",
     "all_devices",
+    "analysis",
     "augment",
     "build_classifier",
     "data",
@@ -62,9 +65,11 @@ __all__ = [
     "models",
     "phases_for",
     "predict",
+    "recipes",
     "register_backbone",
+    "screening",
     "search",
     "stages_of",
 ]
 
-__getattr__, __dir__ = attach(__name__, _HOMES, ("augment", "data", "models", "search"), ("InputError", "__version__"))
+__getattr__, __dir__ = attach(__name__, _HOMES, PACKAGES, ("InputError", "__version__"))

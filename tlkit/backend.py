@@ -51,10 +51,10 @@ def start_keras(compute: bool = True) -> None:
     Raises:
         InputError: No backend is installed.
     """
+    keep_freed_memory()
     if "keras" in sys.modules:
         return
     choose_backend()
-    keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _muted_standard_error():
         try:

@@ -23,9 +23,9 @@ def all_devices(devices: Sequence[str] | None = None) -> Iterator[int]:
     """Lets what is built and trained within the block use several devices of this host.
 
     With TensorFlow through `tf.distribute.MirroredStrategy`, with JAX through `keras.distribution.DataParallel`. The
-    batch size stays that of all devices together, so that results are those of one device up to rounding. Build the
-    model within the block. Under JAX every batch, an epoch's last one too, must be a multiple of the devices in number:
-    JAX refuses others.
+    batch size stays that of all devices together, so that results are those of one device up to rounding, where every
+    batch is a multiple of the devices in number. Of another one, such as an epoch's last, TensorFlow gives some device
+    a picture less, each of which then counts a little more; JAX refuses it. Build the model within the block.
 
     Args:
         devices: Names such as `["gpu:0", "gpu:1"]`; all accelerators when None. With fewer than two nothing changes.
@@ -57,6 +57,15 @@ def all_devices(devices: Sequence[str] | None = None) -> Iterator[int]:
         raise InputError(
             f"Expected the backend tensorflow or jax for several devices. Received: {backend}. Use one device."
         )
+
+
+def sharing_devices() -> int:
+    """Returns how many devices of a `MirroredStrategy` share each batch of what is trained here; 1 without one."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
 def summed_over_devices(gradients: Sequence[Any]) -> tuple[list[Any], int] | None:

@@ -89,10 +89,12 @@ def test_narrow_residual_networks_have_the_papers_weights(depth, millions):
 @pytest.mark.parametrize(("plain", "residual"), [("Plain18", "ResNet18"), ("Plain34Cifar", "ResNet34Cifar")])
 def test_plain_twins_lack_the_shortcuts_alone(plain, residual):
     without, with_shortcuts = getattr(models, plain)(), getattr(models, residual)()
-    names = {layer.name for layer in with_shortcuts.layers} - {layer.name for layer in without.layers} - {"input_layer"}
-    names = {name for name in names if not name.startswith("input_layer")}
-    assert names
-    assert all("shortcut" in name or name.endswith("_add") for name in names)
+    plain_names, residual_names = (
+        {layer.name for layer in model.layers if not layer.name.startswith("input_layer")}
+        for model in (without, with_shortcuts)
+    )
+    assert plain_names < residual_names
+    assert all("shortcut" in name or name.endswith("_add") for name in residual_names - plain_names)
 
 
 def test_unet_has_23_convolutions_and_gives_388_pixels_of_572():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tlkit import recipes
+from tlkit.errors import InputError
 from tlkit.recipes import running
 
 
@@ -26,6 +27,33 @@ def test_a_set_that_cannot_be_had_is_told_with_the_default(capsys):
     assert code == 2
     assert told.count("\n") == 1
     assert "The default needs no network: --data builtin:digits" in told
+
+
+@pytest.mark.parametrize(
+    ("default", "instead"),
+    [("idx:/nosuch", "--data builtin:mnist5k"), ("builtin:digits,idx:/nosuch", "--data builtin:digits")],
+)
+def test_a_default_that_is_not_installed_is_told_with_another(default, instead, capsys):
+    def loaded(options, seed):
+        return {spec: float(len(recipes.load_parts(spec, 8).train[1])) for spec in options.data.split(",")}
+
+    assert recipes.main(loaded, "Doc.", data=default, arguments=["--smoke"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.endswith(f"Without Debian's package dataset-fashion-mnist: {instead}\n")
+
+
+def test_pictures_that_memory_does_not_hold_are_refused_before_they_are_read():
+    with pytest.raises(InputError, match=r"GB of free memory for 1,797 pictures of 100000 pixels"):
+        recipes.load_parts("builtin:digits", 100_000)
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "some"])
+def test_seeds_are_one_at_least(seeds, capsys):
+    with pytest.raises(SystemExit) as ended:
+        recipes.main(never, "Doc.", arguments=["--seeds", seeds])
+    assert ended.value.code == 2
+    assert "whole number from 1" in capsys.readouterr().err
 
 
 def test_too_little_memory_is_told_before_anything_is_done(capsys):
@@ -72,3 +100,13 @@ def test_charts_are_svg_with_a_name_for_each_line(tmp_path, logarithmic):
     texts = [element.text for element in root.iter() if element.tag.endswith("text")]
     assert {"Title", "a < b", "other", "x", "y"} <= set(texts)
     assert sum(element.tag.endswith("polyline") for element in root.iter()) == 2
+
+
+def test_no_two_lines_of_a_chart_look_alike(tmp_path):
+    recipes.write_chart(
+        tmp_path / "chart.svg", "Title", ("x", "y"), {str(line): [(0, line), (1, 2)] for line in range(9)}
+    )
+    drawn = [
+        element for element in ElementTree.parse(tmp_path / "chart.svg").iter() if element.tag.endswith("polyline")
+    ]
+    assert len({(element.get("stroke"), element.get("stroke-dasharray")) for element in drawn}) == 9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from tlkit.ridge import fit_ridge
 from tlkit.training import Recipe, find_learning_rate, fine_tune
 from tlkit.training.compiling import measure_jit
 from tlkit.training.datasets import class_weights
-from tlkit.training.memory import available_bytes, fitting_batch_size, step_bytes
+from tlkit.training.memory import available_bytes, fitting_batch_size, left_by_control_group, step_bytes
 from tlkit.training.precision import mixed_layers, mixed_precision
 from tlkit.training.recipe import AUTO_SECONDS, recipe_of
 
@@ -123,6 +124,15 @@ def test_batches_shrink_with_memory(small_net: Build) -> None:
     assert fitting_batch_size(model, 32, 1) == 1
     free = available_bytes()
     assert free is None or 10**7 < free < 10**14
+
+
+def test_files_that_a_container_has_read_do_not_count_as_taken(tmp_path: Path) -> None:
+    assert left_by_control_group(tmp_path) is None
+    for name, text in {"max": "1000", "current": "900", "stat": "anon 400\ninactive_file 450"}.items():
+        (tmp_path / f"memory.{name}").write_text(text + "\n")
+    assert left_by_control_group(tmp_path) == 550
+    (tmp_path / "memory.max").write_text("max\n")
+    assert left_by_control_group(tmp_path) is None
 
 
 def test_little_memory_means_small_batches_and_the_same_training(

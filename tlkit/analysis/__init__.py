@@ -1,0 +1,1 @@
+"""What happens inside a network. Its modules are imported by name, such as `tlkit.analysis.gradcam`."""

@@ -8,7 +8,9 @@ import numpy as np
 
 from tlkit import data
 from tlkit.data.manifest import PARTS, Manifest
+from tlkit.recipes.memory import require_memory
 
+COPIES, COPIES_IN_GREY = 2, 5  # Bytes for each value of a picture, at most at a time; greys are means in float64.
 Images = tuple[np.ndarray, np.ndarray]
 
 
@@ -40,12 +42,17 @@ def load_parts(spec: str, image_size: int, *, seed: int = 0, per_class: int | No
         grey: Whether one channel will do: the mean of the colours.
 
     Raises:
-        InputError: There is no such set, or it cannot be had.
+        InputError: There is no such set, it cannot be had, or does not fit in the free memory.
     """
     manifest = data.from_spec(spec)
     if per_class is not None:
         manifest = _thinned(manifest, per_class, seed)
     manifest = manifest.split(seed=seed, honour_leaks=False)
+    count, values = len(manifest), 3 * image_size**2
+    remedy = "Name a smaller set, or close other programs."
+    require_memory(
+        (COPIES_IN_GREY if grey else COPIES) * count * values, f"{count:,} pictures of {image_size} pixels", remedy
+    )
     pairs = []
     for part in PARTS:
         dataset = data.load(manifest, part, image_size=image_size, store_scale=1.0, shuffle=False)

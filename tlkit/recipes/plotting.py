@@ -49,12 +49,13 @@ def write_chart(
     ]
     parts += [_text(LEFT - 6, y(tick) + 4, f"{tick:.3g}", 11, "end") for tick in _ticks(columns[1], logarithmic[1])]
     for number, (name, points) in enumerate(lines.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour, dash = COLOURS[number % len(COLOURS)], "" if number < len(COLOURS) else ' stroke-dasharray="6 4"'
         places = [(x(point[0]), y(point[1])) for point in points]
         joined = " ".join(f"{left:.1f},{top:.1f}" for left, top in places)
-        parts.append(f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
         parts += [f'<circle cx="{left:.1f}" cy="{top:.1f}" r="3" fill="{colour}"/>' for left, top in places]
-        parts.append(f'<circle cx="{WIDTH - RIGHT + 20}" cy="{TOP + 18 * number}" r="4" fill="{colour}"/>')
+        sample = f'<path d="M{WIDTH - RIGHT + 6} {TOP + 18 * number}h20" stroke="{colour}" stroke-width="2"{dash}/>'
+        parts.append(sample + f'<circle cx="{WIDTH - RIGHT + 16}" cy="{TOP + 18 * number}" r="3" fill="{colour}"/>')
         parts.append(_text(WIDTH - RIGHT + 30, TOP + 4 + 18 * number, name, 12))
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">'
     background = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'

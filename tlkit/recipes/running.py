@@ -15,7 +15,6 @@ from tlkit import console, run
 from tlkit.backend import start_keras
 from tlkit.errors import InputError
 
-GIGABYTE = 1e9
 Figures = dict[str, float]
 
 
@@ -32,7 +31,8 @@ def main(
     """Runs a recipe: measures once a seed, and prints each figure's mean and twice its standard deviation.
 
     Args:
-        measure: Called with the options (`data`, `smoke`) and a seed; returns figures by name.
+        measure: Called with the options (`data`; `smoke`; `accelerator`: whether there is a GPU or TPU) and a seed;
+            returns figures by name.
         doc: The recipe's docstring.
         data: The set that it takes when no other is named; None where it makes its own.
         seeds: How many; one with `--smoke`.
@@ -45,7 +45,7 @@ def main(
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="seconds in place of the full measurement")
-    parser.add_argument("--seeds", type=int, default=seeds, help=f"how many seeds [default: {seeds}]")
+    parser.add_argument("--seeds", type=_at_least_one, default=seeds, help=f"how many seeds [default: {seeds}]")
     parser.add_argument("--json", type=Path, help="also write the figures of each seed to this file")
     if draw is not None:
         parser.add_argument("--plot", type=Path, help="draw the figures into this SVG file")
@@ -55,18 +55,35 @@ def main(
     try:
         start_keras()
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # It warns of networks built one after the other.
-        _require_memory(0.5 if options.smoke else gigabytes)
         from tlkit.distribution import all_devices
+        from tlkit.features import has_accelerator
+        from tlkit.recipes.memory import GIGABYTE, require_memory
 
+        needed = 0.5 if options.smoke else gigabytes
+        require_memory(needed * GIGABYTE, "this recipe", "Close other programs, or use --smoke.")
+        options.accelerator = has_accelerator()
         with all_devices():
             means = _measure_all(measure, options)
         if draw is not None and options.plot:
             draw(means, options.plot)
     except InputError as error:
-        hint = f" The default needs no network: --data {data}" if data and options.data != data else ""
-        console.fail(f"{error}{hint}")
+        console.fail(f"{error}{_hint(options.data, data) if data else ''}")
         return 2
     return 0
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text}.")
+    return int(text)
+
+
+def _hint(asked: str, default: str) -> str:
+    """Says what to take in place of a set that may be what is missing."""
+    if asked != default:
+        return f" The default needs no network: --data {default}"
+    installed = [spec for spec in default.split(",") if spec.startswith("builtin:")] or ["builtin:mnist5k"]
+    return f" Without Debian's package dataset-fashion-mnist: --data {','.join(installed)}" if "idx:" in default else ""
 
 
 def _measure_all(measure: Callable[[Namespace, int], Figures], options: Namespace) -> Figures:
@@ -106,17 +123,6 @@ def _rounded(row: Figures) -> Figures:
 def _round(value: float) -> float:
     """Keeps two decimals, and four digits of what is smaller."""
     return round(value, 2) if abs(value) >= 1 else float(f"{value:.3g}")
-
-
-def _require_memory(gigabytes: float) -> None:
-    from tlkit.training.memory import available_bytes
-
-    available = available_bytes()
-    if available is not None and available < gigabytes * GIGABYTE:
-        raise InputError(
-            f"Expected {gigabytes:g} GB of free memory for this recipe. Received: {available / GIGABYTE:.1f} GB. Close "
-            "other programs, or use --smoke."
-        )
 
 
 def read_figures(path: Path) -> dict[str, tuple[float, float]]:
