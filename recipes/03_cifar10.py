@@ -1,4 +1,4 @@
-"""CIFAR-10 from scratch with the fast network: to 94 % on a GPU.
+"""CIFAR-10 from scratch with the fast network, meant to reach 94 % on a GPU.
 
 Purpose:  train a modern small network from random weights on natural pictures.
 Command:  python recipes/03_cifar10.py --data tfds:cifar10

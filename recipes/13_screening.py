@@ -1,9 +1,9 @@
-"""Two-class screening with rare positives: the threshold that finds 95 % of them, and what it costs.
+"""Two-class screening with rare positives: a threshold chosen to find 95 % of them, and what it costs.
 
 Purpose:  choose the threshold on validation pictures for a wanted sensitivity, and judge it on test pictures.
 Command:  python recipes/13_screening.py
 Data:     idx:/usr/share/datasets/fashion-mnist: shirts are the rare positives, 3 % of the pictures;
-          of another set class 6 is, counted from 0
+          of another set the seventh class is, or the last
 Expected: roc_auc 88.48 ± 2.3, sensitivity 94.12 ± 3.62, specificity 62.12 ± 8.95, precision 7.18 ± 1.33 (3 seeds)
 Machine:  1 of 2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
 Time:     3 minutes on one core shared with other work
@@ -21,18 +21,19 @@ from tlkit.screening import evaluate_threshold, threshold_for_sensitivity
 POSITIVE, SHARE, SENSITIVITY = 6, 0.03, 0.95
 
 
-def rare(images, seed):
+def rare(images, positive, seed):
     """Makes one class the positives, and so rare as they are in screening."""
     pictures, labels = images
-    positives, others = (np.flatnonzero((labels == POSITIVE) == wanted) for wanted in (True, False))
+    positives, others = (np.flatnonzero((labels == positive) == wanted) for wanted in (True, False))
     count = round(SHARE / (1 - SHARE) * len(others))
     rows = np.sort(np.concatenate([others, np.random.default_rng(seed).permutation(positives)[:count]]))
-    return pictures[rows], (labels[rows] == POSITIVE).astype(np.int64)
+    return pictures[rows], (labels[rows] == positive).astype(np.int64)
 
 
 def measure(options, seed):
     parts = recipes.load_parts(options.data, 32, seed=seed, per_class=40 if options.smoke else 1000)
-    train, validation, test = (rare(part, seed) for part in (parts.train, parts.validation, parts.test))
+    positive = min(POSITIVE, len(parts.class_names) - 1)
+    train, validation, test = (rare(part, positive, seed) for part in (parts.train, parts.validation, parts.test))
     model = tlkit.build_classifier("scratch:lenet5", 2)
     tlkit.fine_tune(
         model,

@@ -2,9 +2,10 @@
 
 Purpose:  show that neighbours in pixel space (a 4 and a 9) part in feature space, where 4 and 4 are near.
 Command:  python recipes/14_feature_space.py
-Data:     builtin:mnist5k: 3,500 digits train LeNet-5, 750 test
-Expected: neighbours of the same class, in %: pixels 81.08 ± 1.08, s2 84.06 ± 1.2, s4 88.8 ± 0.509, c5 93.64 ± 1.24,
-          f6 95.38 ± 0.303 (untrained_f6 79.84 ± 2.72); among 5 neighbours each, pixels_pairs_of_4_and_9 98 ± 39.95,
+Data:     builtin:mnist5k: 3,500 digits train LeNet-5, whose layers are s2, s4, c5 and f6; 750 test. For the layers: how
+          many of a digit's 5 neighbours are of its class, in %; pairs are counts of neighbours that are a 4 and a 9
+Expected: pixels 81.08 ± 1.08, s2 84.06 ± 1.2, s4 88.8 ± 0.509, c5 93.64 ± 1.24,
+          f6 95.38 ± 0.303, untrained_f6 79.84 ± 2.72, pixels_pairs_of_4_and_9 98 ± 39.95,
           f6_pairs_of_4_and_9 10.67 ± 19.43 (3 seeds)
 Machine:  1 of 2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
 Time:     2 minutes on one core shared with other work

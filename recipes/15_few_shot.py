@@ -2,8 +2,8 @@
 
 Purpose:  show how much of a pretrained network to train when pictures are few, and how far it is ahead of none.
 Command:  python recipes/15_few_shot.py --plot recipes/figures/15_few_shot.svg
-Data:     idx:/usr/share/datasets/fashion-mnist: so many images a class train, 20 choose the epoch, 100 test;
-          but for the probe an epoch repeats them to 50 a class, so that it has as many steps however few they are
+Data:     idx:/usr/share/datasets/fashion-mnist: so many images a class train, 20 choose the epoch, 100 test.
+          An epoch of all but the probe repeats them to 50 a class, so that it has as many steps however few they are
 Expected: probe_1 52.77 ± 8.21, partial_1 54 ± 7.83, full_1 55.47 ± 5.49, scratch_1 39.3 ± 19.1, probe_5 65.6 ± 3.22,
           partial_5 66.37 ± 4.22, full_5 70.03 ± 1.47, scratch_5 60.03 ± 3.52, probe_10 71.23 ± 2.42, partial_10 71.33 ±
           2.2, full_10 74.2 ± 2.88, scratch_10 66.23 ± 5.78, probe_50 78.37 ± 2.44, partial_50 80.83 ± 0.643, full_50
@@ -56,7 +56,11 @@ def draw(means, path):
     }
     shown = {name: points for name, points in lines.items() if points}
     recipes.write_chart(
-        path, "Test accuracy, %", ("training images a class", "accuracy, %"), shown, logarithmic=(True, False)
+        path,
+        "Fashion-MNIST, EfficientNet-Lite0: mean over seeds",
+        ("training images a class", "test accuracy, %"),
+        shown,
+        logarithmic=(True, False),
     )
 
 

@@ -52,9 +52,8 @@ def start_keras(compute: bool = True) -> None:
         InputError: No backend is installed.
     """
     keep_freed_memory()
-    if "keras" in sys.modules:
-        return
-    choose_backend()
+    if "keras" not in sys.modules:
+        choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _muted_standard_error():
         try:

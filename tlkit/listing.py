@@ -47,7 +47,7 @@ def print_backbones(pattern: str) -> None:
         for facts in found
     ]
     console.table("", columns, rows, right=columns[1:-1])
-    console.say("Parameters without the ImageNet head; accuracies in % on ImageNet, as published.")
+    console.say("Parameters without the classification layer; accuracies in % on ImageNet, as published.")
     if any(facts.from_scratch for facts in found):
         console.say("scratch: networks have no trained weights; `tlkit finetune` trains them from scratch.")
 

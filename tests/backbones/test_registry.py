@@ -19,6 +19,8 @@ def test_names_forgive_dashes_underscores_and_case(name):
 
 
 def test_unknown_name_tells_the_nearest():
+    with pytest.raises(InputError, match="Did you mean 'scratch:lenet5'"):
+        get_backbone("LeNet-5")
     with pytest.raises(InputError, match="Did you mean 'resnet50'") as caught:
         get_backbone("resnet5o")
     assert "\n" not in str(caught.value)

@@ -18,6 +18,8 @@ from tlkit.errors import InputError
 from tlkit.graph import feature_layer, head_dense
 from tlkit.strategies import auxiliary_layers, stages_of
 
+AUXILIARY = ["The training loss holds those of 2 auxiliary heads, at a weight of 0.3; the validation loss does not."]
+
 
 def digits(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Digits as colour pictures, each pixel a square."""
@@ -119,6 +121,8 @@ def test_fine_tuning_trains_with_auxiliary_losses_and_leaves_none(googlenet: ker
     assert not any("auxiliary" in layer.name for layer in googlenet.layers)
     rows = history.history
     assert np.isfinite(rows["val_loss"]).all()
+    told = [note for outcome in history.outcomes for note in outcome.notes if "auxiliary" in note]
+    assert told == AUXILIARY * bool(weight)
     if weight:  # Three losses near ln 10, two of which count 0.3.
         assert rows["loss"][0] > 1.3 * np.log(10)
     changed = not np.array_equal(before, googlenet.get_layer("inception_3a_1x1").get_weights()[0])

@@ -56,6 +56,24 @@ def test_seeds_are_one_at_least(seeds, capsys):
     assert "whole number from 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_files_that_could_not_be_written_are_refused_before_anything_is_measured(option, tmp_path, capsys):
+    for path in (tmp_path / "nosuch" / "file", tmp_path):
+        with pytest.raises(SystemExit) as ended:
+            recipes.main(never, "Doc.", draw=never, arguments=[option, str(path)])
+        assert ended.value.code == 2
+        assert f"expected a file in a folder that can be written. Received: {path}." in capsys.readouterr().err
+
+
+def test_a_smoke_run_says_that_its_figures_say_nothing(capsys):
+    assert recipes.main(lambda options, seed: {"figure": 1.5}, "Doc.", arguments=["--smoke"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("figure: 1.5\n")
+    assert "its figures say nothing" in told
+    assert recipes.main(lambda options, seed: {"figure": seed}, "Doc.", arguments=["--smoke", "--seeds", "2"]) == 0
+    assert "figure: 0.5 ± 1.41" in capsys.readouterr().out
+
+
 def test_too_little_memory_is_told_before_anything_is_done(capsys):
     assert recipes.main(never, "Doc.", gigabytes=1e6, arguments=[]) == 2
     assert "GB of free memory" in capsys.readouterr().err

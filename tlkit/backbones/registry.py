@@ -142,8 +142,9 @@ def get_backbone(name: str) -> Backbone:
         return by_key[_key(name)]
     except KeyError:
         names = [backbone.name for backbone in _all()]
-        kind = name.partition(":")[0] + ":"
-        alike = [known for known in names if known.startswith(kind)] if ":" in name else []
+        kind, colon, _ = name.partition(":")
+        alike = [known for known in names if known.startswith(kind + ":")] if colon else []
+        alike = alike or [known for known in names if _key(known.partition(":")[2]) == _key(name)]
         raise unknown_name("backbone", name, alike or names) from None
 
 

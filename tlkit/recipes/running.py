@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import statistics
 import time
 from argparse import Namespace
@@ -45,13 +46,15 @@ def main(
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="seconds in place of the full measurement")
-    parser.add_argument("--seeds", type=_at_least_one, default=seeds, help=f"how many seeds [default: {seeds}]")
-    parser.add_argument("--json", type=Path, help="also write the figures of each seed to this file")
+    told = f"how many seeds [default: {seeds}; 1 with --smoke]"
+    parser.add_argument("--seeds", type=_at_least_one, help=told)
+    parser.add_argument("--json", type=_writable, help="also write the figures of each seed to this file")
     if draw is not None:
-        parser.add_argument("--plot", type=Path, help="draw the figures into this SVG file")
+        parser.add_argument("--plot", type=_writable, help="draw the figures into this SVG file")
     if data is not None:
         parser.add_argument("--data", default=data, help=f"the pictures [default: {data}]")
     options = parser.parse_args(arguments)
+    options.seeds = options.seeds or (1 if options.smoke else seeds)
     try:
         start_keras()
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # It warns of networks built one after the other.
@@ -78,6 +81,13 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
+def _writable(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"expected a file in a folder that can be written. Received: {text}.")
+    return path
+
+
 def _hint(asked: str, default: str) -> str:
     """Says what to take in place of a set that may be what is missing."""
     if asked != default:
@@ -91,15 +101,19 @@ def _measure_all(measure: Callable[[Namespace, int], Figures], options: Namespac
 
     rows: list[Figures] = []
     began = time.monotonic()
-    for seed in range(1 if options.smoke else options.seeds):
+    for seed in range(options.seeds):
         keras.utils.set_random_seed(seed)
         rows.append(measure(options, seed))
-        console.say(f"seed {seed}: " + ", ".join(f"{name} {value:g}" for name, value in _rounded(rows[-1]).items()))
+        if options.seeds > 1:
+            told = (f"{name} {value:g}" for name, value in _rounded(rows[-1]).items())
+            console.say(f"seed {seed}: {', '.join(told)}")
         keras.backend.clear_session()
     summary = summarise(rows)
     for name, (mean, spread) in summary.items():
-        console.say(f"{name}: {mean:g} ± {spread:g}")
+        console.say(f"{name}: {mean:g} ± {spread:g}" if options.seeds > 1 else f"{name}: {mean:g}")
     console.say(f"{time.monotonic() - began:.0f} seconds")
+    if options.smoke:
+        console.say("A smoke run: it shows that the recipe runs; its figures say nothing.")
     if options.json:
         run.write_json(options.json, rows)
     return {name: mean for name, (mean, _) in summary.items()}

@@ -38,7 +38,7 @@ def set_convex_head(
     if between or head.kernel.shape[0] != train[0].shape[1]:
         raise InputError(
             f"Expected one Dense layer between the features and the output, for the convex head. Received: also "
-            f"{', '.join(between)}. Use phases of your own instead: tlkit.Phase('head', epochs=20)."
+            f"{', '.join(between)}. Use strategy 'scratch', or phases of your own: tlkit.Phase('head', epochs=20)."
         )
     probe = fit_head(*train, *validation, num_classes=head.units, wanted=recipe.head_options, on_progress=on_progress)
     head.set_weights([probe.kernel, probe.bias] if head.use_bias else [probe.kernel])

@@ -117,13 +117,19 @@ def _train_whole(job: Job, phase: Phase, deadline: float) -> _Trained:
     twin = keras.Model(job.model.inputs[0], job.model.outputs[0])
     if job.recipe.stochastic_depth:
         twin = with_stochastic_depth(job.model, job.recipe.stochastic_depth)
-    if job.recipe.auxiliary and (layers := auxiliary_layers(job.model)):
+    layers = auxiliary_layers(job.model) if job.recipe.auxiliary else ()
+    if layers:
         twin = with_auxiliary_losses(job.model, layers, job.recipe.auxiliary)
     size = job.recipe.batch_size if isinstance(job.recipe.batch_size, int) else None
     train = prepare(job.train, job.num_classes, PARTS[0], batch_size=size, shuffle=True, seed=job.seed)
     validation = prepare(job.validation, job.num_classes, PARTS[1], batch_size=size)
     validation = with_labels_like(validation, train, job.num_classes)
     fitted = fit_part(job, twin, phase, train, validation, deadline)
+    if layers:
+        heads = f"those of {len(layers)} auxiliary heads, at a weight of {job.recipe.auxiliary:g}"
+        fitted = replace(
+            fitted, notes=(*fitted.notes, f"The training loss holds {heads}; the validation loss does not.")
+        )
     return _judged(job, job.model, validation, fitted)
 
 
