@@ -75,8 +75,10 @@ def test_a_smoke_run_says_that_its_figures_say_nothing(capsys):
 
 
 def test_too_little_memory_is_told_before_anything_is_done(capsys):
-    assert recipes.main(never, "Doc.", gigabytes=1e6, arguments=[]) == 2
-    assert "GB of free memory" in capsys.readouterr().err
+    assert recipes.main(never, "Doc.", data="idx:/nosuch", gigabytes=1e6, arguments=[]) == 2
+    told = capsys.readouterr().err
+    assert "GB of free memory" in told
+    assert told.endswith("Close other programs, or use --smoke.\n")
 
 
 def test_figures_of_all_seeds_are_told_and_drawn(tmp_path, capsys):

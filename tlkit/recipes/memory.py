@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from tlkit.errors import InputError
-from tlkit.training.memory import available_bytes
 
 GIGABYTE = 1e9
+
+
+class TooLittleMemoryError(InputError):
+    """Less memory is free than is needed."""
 
 
 def require_memory(needed: float, purpose: str, remedy: str) -> None:
@@ -17,11 +20,13 @@ def require_memory(needed: float, purpose: str, remedy: str) -> None:
         remedy: What to do, as a sentence.
 
     Raises:
-        InputError: Less is free.
+        TooLittleMemoryError: Less is free.
     """
+    from tlkit.training.memory import available_bytes
+
     available = available_bytes()
     if available is not None and available < needed:
-        raise InputError(
+        raise TooLittleMemoryError(
             f"Expected {needed / GIGABYTE:.1f} GB of free memory for {purpose}. "
             f"Received: {available / GIGABYTE:.1f} GB. {remedy}"
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from tlkit import console, run
 from tlkit.backend import start_keras
 from tlkit.errors import InputError
+from tlkit.recipes.memory import GIGABYTE, TooLittleMemoryError, require_memory
 
 Figures = dict[str, float]
 
@@ -60,7 +61,6 @@ def main(
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # It warns of networks built one after the other.
         from tlkit.distribution import all_devices
         from tlkit.features import has_accelerator
-        from tlkit.recipes.memory import GIGABYTE, require_memory
 
         needed = 0.5 if options.smoke else gigabytes
         require_memory(needed * GIGABYTE, "this recipe", "Close other programs, or use --smoke.")
@@ -70,7 +70,8 @@ def main(
         if draw is not None and options.plot:
             draw(means, options.plot)
     except InputError as error:
-        console.fail(f"{error}{_hint(options.data, data) if data else ''}")
+        missing = data is not None and not isinstance(error, TooLittleMemoryError)
+        console.fail(f"{error}{_hint(options.data, str(data)) if missing else ''}")
         return 2
     return 0
 
