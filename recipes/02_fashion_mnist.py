@@ -6,7 +6,7 @@ Data:     idx:/usr/share/datasets/fashion-mnist: 51,000 train, 9,000 choose the 
 Expected: lenet5_accuracy 88.33 ± 0.44, fastnet_small_accuracy 93.71 ± 0.23 (2 seeds; on a GPU fastnet trains for 30
           epochs instead, meant to reach 95 %: not run here)
 Machine:  2 cores of an AMD EPYC, TensorFlow 2.21, Keras 3.15.1
-Time:     23 minutes for 2 seeds; of each fastnet_small trains for 10 minutes, LeNet-5 for 1.2
+Time:     20 minutes for 2 seeds; of each fastnet_small trains for 8 to 10 minutes, LeNet-5 for 0.8
 """
 
 import sys

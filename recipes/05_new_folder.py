@@ -21,7 +21,7 @@ STRATEGIES = ("frozen", "partial", "full", "auto")
 
 
 def measure(options, seed):
-    size = 224 if options.accelerator else 64
+    size, measured = (224, "accuracy_at_224") if options.accelerator else (64, "accuracy")
     parts = recipes.load_parts(options.data, size, seed=seed, per_class=10 if options.smoke else 60)
     figures = {}
     for strategy in STRATEGIES[:1] if options.smoke else STRATEGIES:
@@ -37,9 +37,7 @@ def measure(options, seed):
             seed=seed,
         )
         figures[f"{strategy}_minutes"] = (time.monotonic() - began) / 60
-        figures[f"{strategy}_accuracy_at_224" if options.accelerator else f"{strategy}_accuracy"] = (
-            100 * tlkit.evaluate(model, parts.test)["accuracy"]
-        )
+        figures[f"{strategy}_{measured}"] = 100 * tlkit.evaluate(model, parts.test)["accuracy"]
     return figures
 
 

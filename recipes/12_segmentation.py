@@ -51,10 +51,8 @@ def examples(options, seed, count):
         train, test = ((x / np.float32(255), y) for x, y in (sets["train"], sets["test"]))
         return train, test, int(train[1].max()) + 1, 1.0
     parts = recipes.load_parts(options.data, DIGIT, seed=seed, grey=True, per_class=5 if options.smoke else None)
-    train, test = (
-        scenes(part, size, random) for part, size in ((parts.train, count), (parts.test, max(count // 5, 8)))
-    )
-    return train, test, CLASSES, BACKGROUND
+    train = scenes(parts.train, count, random)
+    return train, scenes(parts.test, max(count // 5, 8), random), CLASSES, BACKGROUND
 
 
 def measure(options, seed):

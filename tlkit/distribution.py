@@ -77,12 +77,13 @@ def summed_over_devices(gradients: Sequence[Any]) -> tuple[list[Any], int] | Non
     Returns:
         None outside of what several devices run together, and under other backends than TensorFlow.
     """
-    if keras.backend.backend() != "tensorflow":
+    devices = sharing_devices()
+    if devices < 2:
         return None
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync < 2:
+    if context is None:
         return None
     summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, [one for one in gradients if one is not None]))
-    return [None if one is None else next(summed) for one in gradients], context.num_replicas_in_sync
+    return [None if one is None else next(summed) for one in gradients], devices

@@ -12,7 +12,6 @@ from tlkit.errors import InputError, unknown_name
 
 FIELDS = ("Purpose", "Command", "Data", "Expected", "Machine", "Time")
 FIGURE = re.compile(r"(?P<name>[a-z0-9_]+) (?P<mean>-?[\d.]+) ± (?P<spread>[\d.]+)")
-
 LISTED = re.compile(rf", (?={FIGURE.pattern})")  # Between two figures.
 
 

@@ -48,11 +48,9 @@ def load_parts(spec: str, image_size: int, *, seed: int = 0, per_class: int | No
     if per_class is not None:
         manifest = _thinned(manifest, per_class, seed)
     manifest = manifest.split(seed=seed, honour_leaks=False)
-    count, values = len(manifest), 3 * image_size**2
-    remedy = "Name a smaller set, or close other programs."
-    require_memory(
-        (COPIES_IN_GREY if grey else COPIES) * count * values, f"{count:,} pictures of {image_size} pixels", remedy
-    )
+    needed = (COPIES_IN_GREY if grey else COPIES) * 3 * image_size**2 * len(manifest)
+    purpose = f"{len(manifest):,} pictures of {image_size} pixels"
+    require_memory(needed, purpose, "Name a smaller set, or close other programs.")
     pairs = []
     for part in PARTS:
         dataset = data.load(manifest, part, image_size=image_size, store_scale=1.0, shuffle=False)
